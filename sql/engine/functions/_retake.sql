@@ -1,0 +1,25 @@
+-- jobengine._retake: the leases that an earlier claim with the same request id took.
+-- Transition: none
+-- Returns: the jobs, as the first answer gave them; null where there are none or all have run out.
+-- Writes: nothing
+-- Locks: nothing; claim holds the request's advisory lock.
+-- Calls: nothing
+-- Raises: nothing
+-- Concurrency: the advisory lock makes a repeat wait for the first try, so that this sees what that one took.
+create or replace function jobengine._retake(
+    p_tenant_id uuid, p_agent_id text, p_request_id uuid, p_now timestamptz
+) returns jobengine._held[]
+language sql
+set search_path = pg_catalog, pg_temp
+as $$
+    select array_agg((
+               l.job_id, l.tenant_id, l.queue, l.job_type, l.priority, j.input, j.meta, null, l.attempt,
+               l.max_attempts, l.lease_epoch, l.lease_expires_at, l.started_at, l.delivery, l.expires_at,
+               j.created_at)::jobengine._held
+               order by l.priority, l.job_id)
+    from jobengine.lease l
+    join jobengine.job j on j.job_id = l.job_id
+    where l.agent_id = p_agent_id and l.request_id = p_request_id
+      and (p_tenant_id is null or l.tenant_id = p_tenant_id)
+      and not l.lapsed and l.lease_expires_at > p_now
+$$;

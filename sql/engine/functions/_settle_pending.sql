@@ -1,0 +1,33 @@
+-- jobengine._settle_pending: tells the parents that ended jobs wait again.
+-- Transition: none
+-- Returns: the jobs whose settle function refused.
+-- Writes: nothing itself; the settle functions write the parents.
+-- Locks: the parents, by id; the ended rows are locked by the caller.
+-- Calls: _settle
+-- Raises: nothing
+-- Concurrency: safe under the row locks.
+create or replace function jobengine._settle_pending(p_job_ids uuid[]) returns uuid[]
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_type record;
+    v_refused uuid[] := '{}';
+begin
+    for v_type in
+        select j.job_type, array_agg((
+                   e.job_id, e.tenant_id, j.job_type, 'pending', e.settled_status, j.input, null,
+                   null, null, j.meta)::jobengine.settled_job order by e.job_id) as jobs
+        from unnest(p_job_ids) i
+        join jobengine.ended e on e.job_id = i
+        join jobengine.job j on j.job_id = i
+        join jobengine.job_type t on t.job_type = j.job_type and t.settle_function is not null
+        group by j.job_type
+        order by j.job_type
+    loop
+        v_refused := v_refused || array(
+            select u.job_id from unnest(jobengine._settle(v_type.job_type, v_type.jobs)) u);
+    end loop;
+    return v_refused;
+end;
+$$;

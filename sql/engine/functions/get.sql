@@ -1,0 +1,21 @@
+-- jobengine.get: jobs with where they stand now.
+-- Transition: none
+-- Returns: the jobs that exist, by id; none of another tenant where p_tenant_id is given.
+-- Writes: nothing
+-- Locks: nothing
+-- Calls: nothing
+-- Raises: nothing
+-- Concurrency: one statement, so one snapshot, in which a job in flight is still where it was: it is never
+--   missed and never seen twice, at any isolation level.
+create or replace function jobengine.get(p_job_ids uuid[], p_tenant_id uuid default null)
+returns setof jobengine.jobs
+language sql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    select v.*
+    from jobengine.jobs v
+    where v.job_id = any (p_job_ids) and (p_tenant_id is null or v.tenant_id = p_tenant_id)
+    order by v.job_id
+$$;
