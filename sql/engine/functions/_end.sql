@@ -11,6 +11,9 @@
 create or replace function jobengine._end(p_endings jobengine._ending[], p_now timestamptz) returns uuid[]
 language plpgsql
 set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_hashjoin = on
 as $$
 declare
     v_types text[];
@@ -24,7 +27,7 @@ begin
             select (e.job_id, e.tenant_id, e.job_type, e.status, null, j.input, e.output,
                     e.error_code, e.error_message, j.meta)::jobengine.settled_job
             from unnest(p_endings) e
-            join jobengine.job j on j.job_id = e.job_id
+            cross join lateral (select b.input, b.meta from jobengine.job b where b.job_id = e.job_id limit 1) j
             where e.job_type = v_types[i]
             order by e.job_id));
     end loop;
@@ -39,8 +42,12 @@ begin
     from unnest(p_endings) e
     left join unnest(v_unsettled) u on u.job_id = e.job_id;
     delete from jobengine.live_key k
-    using unnest(p_endings) e
-    where k.tenant_id = e.tenant_id and k.live_key = e.live_key and k.job_id = e.job_id;
+    where k.ctid = any (array(
+        select w.ctid from unnest(p_endings) e
+        cross join lateral (
+            select l.ctid from jobengine.live_key l
+            where l.tenant_id = e.tenant_id and l.live_key = e.live_key and l.job_id = e.job_id limit 1) w
+        where e.live_key is not null));
     perform pg_notify('jobengine', json_build_object('job_id', e.job_id)::text)
     from unnest(p_endings) e
     where e.wake;

@@ -91,12 +91,11 @@ begin
         v_failed := jobengine._end(v_endings, v_now);
     end if;
     return query
-    select i.item::integer, i.job_id,
+    select j.item, p_job_ids[j.item],
            case when j.status = 'pending' then 'retried'
-                when i.job_id = any (v_failed) then 'settle_failed' else 'ok' end,
+                when p_job_ids[j.item] = any (v_failed) then 'settle_failed' else 'ok' end,
            j.status
-    from unnest(v_items, v_statuses) j (item, status)
-    join unnest(p_job_ids) with ordinality i (job_id, item) on i.item = j.item;
+    from unnest(v_items, v_statuses) j (item, status);
     if coalesce(cardinality(v_items), 0) < cardinality(p_job_ids) then
         return query select * from jobengine._finish_late(
             p_job_ids, p_lease_epochs, p_outcomes, p_outputs, p_error_codes, p_error_messages, v_items, v_now);

@@ -220,7 +220,6 @@ create type jobengine._claim_request as (
 
 -- A lease that a call names and that is there.
 create type jobengine._item as (
-    item        integer,
     job_id      uuid,
     lease_epoch integer,
     started_at  timestamptz,
