@@ -1,6 +1,4 @@
--- The schema and the list of migrations that were applied to it. Runs first, on every install.
-create schema if not exists jobengine;
-
+-- The list of migrations that were applied. Runs first of the owner's files, on every install.
 create table if not exists jobengine._migration (
     name       text primary key,
     checksum   text not null,

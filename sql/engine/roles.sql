@@ -1,5 +1,5 @@
--- The engine's four roles. Left out by `install --no-roles`: the installing role then owns everything and is
--- its only user. Roles belong to the cluster, so another database's install may create them at the same time.
+-- The engine's four roles, and the schema of the one that owns everything. `install --no-roles` runs no_roles.sql
+-- instead. Roles belong to the cluster, so another database's install may create them at the same time.
 do $$
 declare
     v_role text;
@@ -12,9 +12,11 @@ begin
                 null;
             end;
         end if;
-        if not pg_catalog.pg_has_role(current_user, v_role, 'member') then
+        if not pg_catalog.pg_has_role(current_user, v_role, 'usage') then
             execute pg_catalog.format('grant %I to current_user', v_role);
         end if;
     end loop;
 end;
 $$;
+
+create schema if not exists jobengine authorization jobengine_owner;

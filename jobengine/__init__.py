@@ -1,0 +1,1 @@
+"""A PostgreSQL job engine: the rules live in SQL functions, Python calls them."""
