@@ -66,6 +66,7 @@ def lock(session: nox.Session) -> None:
     """Write requirements/*.txt anew; `-- --upgrade` takes newer versions."""
     for name, sources in {
         "bootstrap": ["requirements/bootstrap.in"],
+        "build": ["--group=build"],
         "runtime": ["pyproject.toml", "--extra=service"],
         "dev": ["pyproject.toml", "--extra=embedded", "--extra=service", "--group=dev"],
     }.items():

@@ -93,7 +93,9 @@ async def apply(conn: AsyncConnection[Any], *, roles: bool = True) -> tuple[str,
     For `install`, which runs it in a transaction and looks.
     """
     if conn.info.server_version < MINIMUM_SERVER:
-        raise SchemaMismatch(f"PostgreSQL 15 or newer is needed, this is {conn.info.server_version}")
+        raise SchemaMismatch(
+            f"PostgreSQL 15 or newer is needed, this is {conn.info.server_version}"
+        )
     await conn.execute("select pg_advisory_xact_lock(hashtextextended('jobengine/install', 0))")
     await conn.execute("set local check_function_bodies = off")
     await conn.execute("set local client_min_messages = warning")

@@ -52,10 +52,11 @@ class Layout:
         return self._beside(".origin")
 
     def remove(self) -> None:
-        for folder in (self.data, self.run):
-            shutil.rmtree(folder, ignore_errors=True)
-        for file in (self.log, self.state, self.origin, self.lock):
-            file.unlink(missing_ok=True)
+        """Remove the cluster with everything beside it; the caller holds the lock."""
+        shutil.rmtree(self.data, ignore_errors=True)
+        for path in self.data.parent.iterdir():
+            if path.name.startswith(self.data.name + "."):
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     def _beside(self, suffix: str) -> Path:
         return self.data.with_name(self.data.name + suffix)

@@ -172,7 +172,8 @@ def main(arguments: Sequence[str]) -> None:
     owner_gone = watch(server, 0, int(tree))
     server.stop(parse_steps(steps))
     if owner_gone:
-        clear_stragglers(program, home)
+        if not wait_closed(int(tree), EXIT_SECONDS):
+            clear_stragglers(program, home, patience=0)
         if scratch:
             import shutil  # noqa: PLC0415 - see above
 

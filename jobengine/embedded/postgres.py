@@ -226,7 +226,7 @@ class EmbeddedPostgres:
         found = cluster.read_pid_file(layout.data)
         if found and found[0] == state.pid:
             state.process.stop(STEPS)
-        lifeline.clear_stragglers(str(programs.postgres), str(layout.data))
+            lifeline.clear_stragglers(str(programs.postgres), str(layout.data))
         remove_scratch(Path(state.sockets))
 
     def _serve(self) -> None:

@@ -35,7 +35,10 @@ class ServerSpec:
     command: tuple[str, ...]
     """The program first, by its real path."""
     home: Path
-    """The real path of the folder that the server works in: program and folder tell its processes."""
+    """The real path of the folder that the server works in.
+
+    Its processes are told by it and by their program.
+    """
     log: Path
     steps: Steps
     account: Account | None = None
@@ -73,6 +76,11 @@ class ChildServer:
 
     def alive(self) -> bool:
         return self.owned and self._process is not None and self._process.poll() is None
+
+    @property
+    def returncode(self) -> int | None:
+        """How the server ended; None while it runs."""
+        return self._process.poll() if self.owned and self._process is not None else None
 
     def start(
         self,
@@ -191,9 +199,8 @@ class ChildServer:
     def _await_guard(self) -> None:
         assert self._guard is not None
         assert self._guard.stdout is not None
-        with self._guard.stdout as answer:
-            if not answer.read(1):
-                raise EmbeddedError(f"the lifeline did not start\n{self.log_tail()}")
+        if not self._guard.stdout.read(1):
+            raise EmbeddedError(f"the lifeline did not start\n{self.log_tail()}")
 
     def _reap(self) -> None:
         """Collect the server, and wait until its children have gone as well."""
@@ -213,6 +220,8 @@ class ChildServer:
             if descriptor is not None:
                 os.close(descriptor)
         self._leash = self._tree = None
+        if self._guard is not None and self._guard.stdout is not None:
+            self._guard.stdout.close()
 
 
 def _open_log(path: Path, account: Account | None) -> int:

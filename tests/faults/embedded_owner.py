@@ -8,15 +8,18 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import psycopg
+
 from jobengine.embedded import EmbeddedPostgres
 from jobengine.embedded.account import account_for
 from jobengine.embedded.binaries import find_programs
-from jobengine.embedded.layout import Layout
+from jobengine.embedded.layout import Layout, place
 from jobengine.embedded.lifeline import stragglers
 from jobengine.embedded.lock import FolderLock
 
@@ -51,6 +54,28 @@ def nothing_left(layout: Layout) -> None:
     lock = FolderLock(layout.lock)
     wait_until(lock.try_acquire)
     lock.release()
+
+
+@contextmanager
+def cluster_at(data: Path) -> Iterator[Layout]:
+    """Where the cluster really is: root's may be elsewhere, and would stay there."""
+    layout = place(data, account_for(data))
+    yield layout
+    nothing_left(layout)
+    layout.remove()
+
+
+def execute(url: str, statement: str) -> None:
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(statement.encode())
+
+
+def fetch(url: str, query: str) -> Any:
+    """The first value."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        row = connection.execute(query.encode()).fetchone()
+    assert row
+    return row[0]
 
 
 class Owner:
@@ -93,10 +118,10 @@ class Owner:
         assert facts, "the owner ended"
         return facts
 
-    def signal(self, number: signal.Signals) -> None:
+    def send(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
 
-    def signal_group(self, number: signal.Signals) -> None:
+    def send_to_group(self, number: signal.Signals) -> None:
         """As the terminal does for Ctrl-C."""
         os.killpg(self.process.pid, number)
 

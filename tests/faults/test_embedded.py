@@ -2,52 +2,43 @@
 
 import os
 import signal
-import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
 import pytest
 
 from jobengine.embedded import EmbeddedError, EmbeddedPostgres
-from jobengine.embedded.account import account_for
-from jobengine.embedded.layout import Layout, place
+from jobengine.embedded.layout import Layout
 from jobengine.embedded.lifeline import ProcessRef
 from jobengine.embedded.lock import FolderLock
 from jobengine.embedded.supervisor import ChildServer, ServerSpec
-from tests.faults.embedded_owner import Owner, nothing_left, processes, wait_until
+from tests.faults.embedded_owner import (
+    Owner,
+    cluster_at,
+    execute,
+    fetch,
+    nothing_left,
+    processes,
+    wait_until,
+)
 
 ESCALATED = 16.0  # INT 4 s, QUIT 6 s, KILL, and a little
 
 
 @pytest.fixture
 def layout(tmp_path: Path) -> Iterator[Layout]:
-    """Where the cluster of this test really is: root's may be elsewhere, and is removed."""
-    data = tmp_path / "postgres"
-    layout = place(data, account_for(data))
-    yield layout
-    nothing_left(layout)
-    layout.remove()
+    with cluster_at(tmp_path / "postgres") as layout:
+        yield layout
 
 
 @pytest.fixture
 def server(layout: Layout) -> Iterator[EmbeddedPostgres]:
     with EmbeddedPostgres(layout.data, durable=False) as server:
         yield server
-
-
-def execute(url: str, statement: str) -> None:
-    with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute(statement)
-
-
-def fetch(url: str, query: str) -> object:
-    with psycopg.connect(url, autocommit=True) as connection:
-        row = connection.execute(query).fetchone()
-    assert row
-    return row[0]
 
 
 def starts_with_rows(layout: Layout, count: int) -> None:
@@ -66,7 +57,7 @@ class TestOwnerEnds:
     def test_by_a_signal_leaves_nothing(self, layout: Layout, number: signal.Signals) -> None:
         with Owner(layout.data) as owner:
             execute(owner.started()["url"], KEPT)
-            owner.signal(number)
+            owner.send(number)
             assert owner.ended() == -number
             nothing_left(layout)
         starts_with_rows(layout, 1)
@@ -74,7 +65,7 @@ class TestOwnerEnds:
     def test_by_ctrl_c_stops_clean(self, layout: Layout) -> None:
         with Owner(layout.data) as owner:
             execute(owner.started()["url"], KEPT)
-            owner.signal_group(signal.SIGINT)
+            owner.send_to_group(signal.SIGINT)
             assert owner.started() == {"interrupted": True}
             assert owner.ended() == 0
             nothing_left(layout)
@@ -95,7 +86,7 @@ class TestOwnerEnds:
         with Owner(layout.data) as owner:
             while not owner.told()["progress"].startswith(moment):
                 pass
-            owner.signal_group(number)
+            owner.send_to_group(number)
             owner.ended()
             nothing_left(layout)
         with EmbeddedPostgres(layout.data, durable=False) as server:
@@ -108,7 +99,7 @@ class TestOwnerEnds:
             child = ProcessRef.of(owner.started()["child"])
             assert child
             try:
-                owner.signal(signal.SIGKILL)
+                owner.send(signal.SIGKILL)
                 nothing_left(layout)
                 assert child.alive()
             finally:
@@ -128,7 +119,7 @@ class TestOwnerEnds:
                 ends = threading.Thread(target=_compute_for_ever, args=(connection,))
                 ends.start()
                 wait_until(lambda: _busy(facts["admin_url"]))
-                owner.signal(signal.SIGKILL)
+                owner.send(signal.SIGKILL)
                 nothing_left(layout)
                 ends.join()
 
@@ -144,7 +135,7 @@ def _busy(admin_url: str) -> bool:
 
 
 class TestServerEnds:
-    def test_killed_and_started_again(self, server: EmbeddedPostgres, layout: Layout) -> None:
+    def test_killed_and_started_again(self, server: EmbeddedPostgres) -> None:
         """`start` never hands out a dead server."""
         execute(server.url, KEPT)
         url, pid = server.url, server.pid
@@ -212,6 +203,31 @@ class TestServerEnds:
         nothing_left(layout)
 
 
+@contextmanager
+def _stubborn(folder: Path, ignored: str) -> Iterator[ChildServer]:
+    """Any program as a server: this one ignores signals."""
+    traps = "".join(f"trap '' {name}; " for name in ignored.split())
+    script = f"{traps} echo ready > {folder}/ready; while :; do sleep 0.05; done"
+    lock = FolderLock(folder / "lock")
+    assert lock.try_acquire()
+    child = ChildServer(
+        ServerSpec(
+            name="Stubborn",
+            command=(str(Path("/bin/sh").resolve()), "-c", script),
+            home=folder,
+            log=folder / "log",
+            steps=((signal.SIGINT, 0.5), (signal.SIGQUIT, 0.5), (signal.SIGKILL, 5.0)),
+        ),
+        lock,
+    )
+    child.start(ready=lambda _: (folder / "ready").exists(), timeout=10)
+    try:
+        yield child
+    finally:
+        child.stop()
+        lock.release()
+
+
 class TestStop:
     def test_during_crash_recovery_is_bounded(self, layout: Layout) -> None:
         """PostgreSQL itself hangs for ever in a good part of these trials."""
@@ -222,8 +238,7 @@ class TestStop:
                 ref = ProcessRef.of(connection.info.backend_pid)
                 assert ref
                 ref.signal(signal.SIGKILL)
-            # The hang depends on where the recovery is: spread the trials over it.
-            threading.Event().wait(trial * 0.03)
+            time.sleep(trial * 0.03)  # the hang depends on how far the recovery has come
             began = time.monotonic()
             server.stop()
             assert time.monotonic() - began < ESCALATED
@@ -231,16 +246,14 @@ class TestStop:
         with EmbeddedPostgres(layout.data, durable=False) as server:
             assert fetch(server.url, "select 1") == 1
 
-    @pytest.mark.parametrize(
-        "ignored, last", [("", "INT"), ("INT", "QUIT"), ("INT QUIT", "KILL")]
-    )
+    @pytest.mark.parametrize("ignored, last", [("", "INT"), ("INT", "QUIT"), ("INT QUIT", "KILL")])
     def test_escalates(self, tmp_path: Path, ignored: str, last: str) -> None:
         with _stubborn(tmp_path, ignored) as child:
             ref = ProcessRef.of(child.pid)
             assert ref
             child.stop()
             assert ref.wait_gone(0)
-            assert _status(child) == -getattr(signal, f"SIG{last}")
+            assert child.returncode == -getattr(signal, f"SIG{last}")
 
     def test_escalates_in_the_lifeline_too(self, tmp_path: Path) -> None:
         with _stubborn(tmp_path, "INT QUIT") as child:

@@ -16,9 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import psycopg
 import pytest
-from psycopg import conninfo
 
 from api.settings import Settings, SettingsError
 
@@ -75,18 +73,6 @@ def announced_address(process: subprocess.Popen[str]) -> str:
 def service(database_url: str) -> Iterator[Service]:
     with serving(database_url) as running:
         yield running
-
-
-@pytest.fixture
-def empty_database_url(database_url: str) -> Iterator[str]:
-    """A database on the same server which nobody has installed the engine in."""
-    name = "api_health_empty"
-    with psycopg.connect(database_url, autocommit=True) as connection:
-        connection.execute(f"create database {name} template template0")
-        try:
-            yield conninfo.make_conninfo(database_url, dbname=name)
-        finally:
-            connection.execute(f"drop database {name} with (force)")
 
 
 @pytest.fixture

@@ -3,36 +3,46 @@
 from __future__ import annotations
 
 import ast
+import fcntl
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# Answers as uv does, and writes down what it was asked for. `sync` tries to open `gate`: where
-# the test has put a FIFO there, it waits until the test writes to it.
+# Answers as uv does, and writes down what it was asked for. Where there is a `gate`, `sync` waits
+# until nobody else holds a lock on it, and exits with the code that is written there.
 STAND_IN = f"""#!{sys.executable} -S
-import os, sys
+import fcntl, os, sys
 from pathlib import Path
 if sys.argv[1:] == ["--version"]:
-    print(os.environ.get("STAND_IN_VERSION", "uv 0.13.8 (x86_64-unknown-linux-gnu)"))
+    print("uv 0.13.8 (x86_64-unknown-linux-gnu)")
     sys.exit()
+os.chdir(os.environ["CHECKOUT"])
 words = [word for word in sys.argv[1:] if word in ("venv", "--clear", "pip", "sync", "install")]
 with Path("steps").open("a") as steps:
     print(*words, os.environ.get("UV_SYSTEM_CERTS"), file=steps)
+print("step done")
 if "venv" in words:
     programs = Path(sys.argv[-1], "bin")
     programs.mkdir(parents=True, exist_ok=True)
     (programs / "python").unlink(missing_ok=True)
     (programs / "python").symlink_to(sys.executable)
 if "sync" in words and Path("gate").exists():
-    sys.exit(int(Path("gate").read_text()))
+    with Path("gate").open() as gate:
+        print("at the gate", file=sys.stderr, flush=True)
+        fcntl.flock(gate, fcntl.LOCK_SH)
+        sys.exit(int(gate.read()))
 """
 FIRST = ["venv --clear 1", "pip sync 1", "pip install 1"]
 UPDATE = FIRST[1:]
@@ -40,24 +50,34 @@ UPDATE = FIRST[1:]
 
 @dataclass(frozen=True)
 class Checkout:
-    """A copy of what dev.py reads, in a folder of its own, with the stand-in on PATH."""
+    """A copy of what dev.py reads, with the stand-in on PATH; it is started from elsewhere."""
 
     folder: Path
     variables: dict[str, str]
 
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [sys.executable, "dev.py", *arguments],
-            cwd=self.folder,
+    @contextmanager
+    def started(self, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+        """Run dev.py beside the block; it and its steps end with the block, or after a minute."""
+        with subprocess.Popen(
+            [sys.executable, str(self.folder / "dev.py"), *arguments],
+            cwd=self.folder.parent,
             env=self.variables,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-        )
+            start_new_session=True,
+        ) as process:
+            limit = threading.Timer(60, end_all_of, [process])
+            limit.start()
+            try:
+                yield process
+            finally:
+                limit.cancel()
+                end_all_of(process)
 
     def run(self, *arguments: str) -> tuple[int, str, str]:
-        with self.start(*arguments) as process:
-            out, err = process.communicate(timeout=60)
+        with self.started(*arguments) as process:
+            out, err = process.communicate()
         return process.returncode, out, err
 
     def steps(self) -> list[str]:
@@ -70,6 +90,16 @@ class Checkout:
     def change(self, file: str) -> None:
         with (self.folder / file).open("a") as text:
             text.write("\n# changed\n")
+
+
+def end_all_of(process: subprocess.Popen[str]) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def wait_for(process: subprocess.Popen[str], words: str) -> None:
+    assert process.stderr
+    assert any(words in line for line in process.stderr), "it ended without these words"
 
 
 def program(path: Path, text: str) -> None:
@@ -86,12 +116,14 @@ def checkout(tmp_path: Path) -> Checkout:
         shutil.copy(ROOT / name, folder / name)
     program(tmp_path / "bin" / "uv", STAND_IN)
     path = f"{tmp_path / 'bin'}{os.pathsep}{os.defpath}"
-    return Checkout(folder, {"PATH": path, "HOME": str(tmp_path)})
+    return Checkout(folder, {"PATH": path, "HOME": str(tmp_path), "CHECKOUT": str(folder)})
 
 
 @pytest.fixture
 def made(checkout: Checkout) -> Checkout:
-    assert checkout.run("exec", "true")[0] == 0
+    code, out, err = checkout.run("exec", "true")
+    assert (code, out) == (0, ""), "what a step prints is not the command's output"
+    assert err.count("step done") == len(FIRST)
     assert checkout.steps() == FIRST
     return checkout
 
@@ -115,7 +147,8 @@ def test_lost_python_makes_the_environment_anew(made: Checkout) -> None:
 
 
 def test_moved_checkout_makes_the_environment_anew(made: Checkout) -> None:
-    moved = Checkout(made.folder.rename(made.folder.with_name("elsewhere")), made.variables)
+    folder = made.folder.rename(made.folder.with_name("elsewhere"))
+    moved = Checkout(folder, {**made.variables, "CHECKOUT": str(folder)})
     moved.run("exec", "true")
     assert moved.steps() == FIRST
 
@@ -132,52 +165,50 @@ def test_failed_step_ends_the_start_and_is_tried_again(checkout: Checkout) -> No
     assert checkout.steps() == UPDATE
 
 
-def test_two_starts_make_the_environment_once(checkout: Checkout) -> None:
-    gate = checkout.folder / "gate"
-    os.mkfifo(gate)
-    with checkout.start("exec", "true") as first:
-        with gate.open("w") as release:  # opens when uv has begun to read it
-            with checkout.start("exec", "true") as second:
-                assert second.stderr
-                assert "waiting for it" in second.stderr.readline()
-                release.write("0")
-                release.close()
-                assert first.wait(timeout=60) == 0
-                assert second.wait(timeout=60) == 0
+@pytest.fixture
+def gate(checkout: Checkout) -> Iterator[TextIO]:
+    """Stop `sync` where it begins, until the test closes this file."""
+    with (checkout.folder / "gate").open("w") as file:
+        print(0, file=file, flush=True)
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield file
+
+
+def test_two_starts_make_the_environment_once(checkout: Checkout, gate: TextIO) -> None:
+    with checkout.started("exec", "true") as first:
+        wait_for(first, "at the gate")
+        with checkout.started("exec", "true") as second:
+            wait_for(second, "waiting for it")
+            gate.close()
+            assert (first.wait(), second.wait()) == (0, 0)
     assert checkout.steps() == FIRST
 
 
-def test_step_that_outlives_its_start_keeps_the_lock(checkout: Checkout) -> None:
-    gate = checkout.folder / "gate"
-    os.mkfifo(gate)
-    with checkout.start("exec", "true") as first, gate.open("w") as release:
+def test_step_that_outlives_its_start_keeps_the_lock(checkout: Checkout, gate: TextIO) -> None:
+    with checkout.started("exec", "true") as first:
+        wait_for(first, "at the gate")
         first.kill()
-        first.wait()
-        with checkout.start("exec", "true") as second:
-            assert second.stderr
-            assert "waiting for it" in second.stderr.readline()
-            release.write("0")
-            release.close()
-            # The second finds an unfinished environment and a gate that it must be let through.
-            with gate.open("w") as again:
-                again.write("0")
-            assert second.wait(timeout=60) == 0
+        with checkout.started("exec", "true") as second:
+            wait_for(second, "waiting for it")
+            gate.close()
+            assert second.wait() == 0
+    assert checkout.steps() == [*FIRST[:2], *UPDATE]
 
 
 def test_command_takes_the_process_over(made: Checkout) -> None:
     script = "import os; print(os.getpid(), flush=True); input()"
-    with made.start("exec", "python", "-c", script) as process:
+    with made.started("exec", "python", "-c", script) as process:
         assert process.stdout
         assert int(process.stdout.readline()) == process.pid
         process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=60) == -signal.SIGTERM
+        assert process.wait() == -signal.SIGTERM
 
 
 def test_command_runs_inside_the_environment(made: Checkout) -> None:
     script = 'echo "$VIRTUAL_ENV"; command -v python; pwd; exit 7'
     code, out, _ = made.run("exec", "sh", "-c", script)
     venv = made.folder / ".venv"
-    assert out.splitlines() == [str(venv), f"{venv}/bin/python", str(made.folder)]
+    assert out.splitlines() == [str(venv), f"{venv}/bin/python", str(made.folder.parent)]
     assert code == 7
 
 

@@ -18,7 +18,7 @@ declare
         and has_schema_privilege(current_user, p_schema, 'USAGE');
     v_function pg_proc;
     v_acl aclitem[];
-    v_fix text[] := '{}';
+    v_fix text[];
 begin
     if not v_schema_ok then
         raise exception using errcode = 'JE003', message = format('settle function %s cannot be reached', v_name),

@@ -36,7 +36,8 @@ begin
     return query
     select e.item::integer, r.tenant_id,
            case when r.tenant_id is not null then array[r.tenant_id] else r.tenants end,
-           r.queues, r.agent_id, r."limit"::integer, r.request_id, coalesce(r.two_phase, 'never'), coalesce(r.marks, '[]')
+           r.queues, r.agent_id, r."limit"::integer, r.request_id, coalesce(r.two_phase, 'never'),
+           coalesce(r.marks, '[]')
     from jsonb_array_elements(p_requests) with ordinality e (request, item)
     cross join lateral jsonb_to_record(e.request) as r (
         tenant_id uuid, tenants uuid[], queues text[], agent_id text, "limit" numeric,

@@ -1,5 +1,6 @@
 -- jobengine._end: the one way in which jobs end.
--- Transition: pending | claimed | running → completed | failed | cancelled | expired | unknown
+-- Transition: pending → cancelled | expired; claimed → completed | failed | cancelled;
+--   running → completed | failed | cancelled | unknown
 -- Returns: the ids whose settle failed (their end is recorded all the same), or an empty array.
 -- Writes: ended, live_key
 -- Locks: what the settle functions lock: the parents, by id.
@@ -17,7 +18,7 @@ set enable_hashjoin = on
 as $$
 declare
     v_types text[];
-    v_unsettled jobengine._unsettled[] := '{}';
+    v_unsettled jobengine._unsettled[] := array[]::jobengine._unsettled[];
 begin
     select array_agg(t.job_type order by t.job_type) into v_types
     from jobengine.job_type t

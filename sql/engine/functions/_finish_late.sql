@@ -2,7 +2,7 @@
 -- Transition: unknown → completed | failed
 -- Returns: per item its number, job, verdict and status, as finish.
 -- Writes: ended, failure
--- Locks: its ended rows, sorted by id.
+-- Locks: its ended rows, sorted by id; it waits for those that others hold.
 -- Calls: _settle_ended, _finish_verdict
 -- Raises: nothing
 -- Concurrency: an unknown job is resolved by its newest lease however late: it gets no second lease after its
@@ -34,7 +34,7 @@ begin
             output = r.output, error_code = r.error_code, error_message = r.error_message, finished_at = p_now
         from report r where e.job_id = r.job_id
     )
-    select array_agg(r.item) into v_resolved from report r;
+    select array_agg(r.item::integer) into v_resolved from report r;
     v_failed := jobengine._settle_ended(
         array(select p_job_ids[i] from unnest(v_resolved) i order by 1), p_now);
     insert into jobengine.failure (

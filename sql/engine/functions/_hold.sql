@@ -3,7 +3,7 @@
 -- Returns: one element per lease that is there: job_id, lease_epoch, started_at, and whether it lapses now (not
 --   begun, and past the job's expires_at).
 -- Writes: nothing
--- Locks: the leases, sorted by id.
+-- Locks: the leases, sorted by id; it waits for those that others hold.
 -- Calls: nothing
 -- Raises: nothing
 -- Concurrency: waits for a transaction that changes one of them, then judges what that one left.

@@ -20,7 +20,8 @@ declare
     v_jobs jobengine._new_job[];
     v_unknown record;
 begin
-    perform jobengine._invalid('job_types', 'from 1 to 1000000 items in a call') where v_count not between 1 and 1000000;
+    perform jobengine._invalid('job_types', 'from 1 to 1000000 items in a call')
+    where v_count not between 1 and 1000000;
     perform jobengine._invalid(f.field, 'at most as many elements as job_types')
     from (values
         ('inputs', cardinality(p_inputs)), ('queues', cardinality(p_queues)),

@@ -1,12 +1,12 @@
--- jobengine._next_due: when the next scheduled job of these tenants and queues becomes due.
+-- jobengine._next_due: in how many seconds the next scheduled job of these tenants and queues is due.
 -- Transition: none
--- Returns: a time, or null where nothing is scheduled.
+-- Returns: seconds, by the engine's clock, or null where nothing is scheduled.
 -- Writes: nothing
 -- Locks: nothing
 -- Calls: _now
 -- Raises: nothing
 -- Concurrency: safe. One probe of the claim's index per tenant, queue and priority.
-create or replace function jobengine._next_due(p_tenant_ids uuid[], p_queues text[]) returns timestamptz
+create or replace function jobengine._next_due(p_tenant_ids uuid[], p_queues text[]) returns double precision
 language plpgsql
 stable
 security definer
@@ -18,7 +18,7 @@ declare
     v_now timestamptz := jobengine._now();
 begin
     return (
-        select min(d.run_at)
+        select extract(epoch from min(d.run_at) - v_now)::double precision
         from unnest(p_tenant_ids) t
         cross join unnest(p_queues) q
         cross join generate_series(0, 9) p

@@ -14,8 +14,8 @@ set search_path = pg_catalog, pg_temp
 as $$
     select array_agg((
                l.job_id, l.tenant_id, l.queue, l.job_type, l.priority, j.input, j.meta, null, l.attempt,
-               l.max_attempts, l.lease_epoch, l.lease_expires_at, l.started_at, l.delivery, l.expires_at,
-               j.created_at)::jobengine._held
+               l.max_attempts, l.lease_epoch, l.lease_expires_at, j.lease_seconds, l.started_at, l.delivery,
+               l.expires_at, j.created_at)::jobengine._held
                order by l.priority, l.job_id)
     from jobengine.lease l
     join jobengine.job j on j.job_id = l.job_id

@@ -28,7 +28,7 @@ declare
     v_first integer;
     v_last integer;
     v_error text;
-    v_unsettled jobengine._unsettled[] := '{}';
+    v_unsettled jobengine._unsettled[] := array[]::jobengine._unsettled[];
 begin
     select format('select %I.%I($1)', t.settle_schema, t.settle_function) into v_function
     from jobengine.job_type t where t.job_type = p_job_type;

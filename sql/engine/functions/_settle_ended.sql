@@ -14,7 +14,7 @@ as $$
 declare
     v_type record;
     v_unsettled jobengine._unsettled[];
-    v_all uuid[] := '{}';
+    v_all uuid[] := array[]::uuid[];
 begin
     for v_type in
         select j.job_type, array_agg((

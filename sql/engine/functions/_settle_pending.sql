@@ -12,7 +12,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_type record;
-    v_refused uuid[] := '{}';
+    v_refused uuid[] := array[]::uuid[];
 begin
     for v_type in
         select j.job_type, array_agg((

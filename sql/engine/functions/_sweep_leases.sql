@@ -1,5 +1,5 @@
 -- jobengine._sweep_leases: takes back leases that ran out or lapsed, the longest gone first.
--- Transition: claimed | running → pending | failed | cancelled | unknown | expired
+-- Transition: claimed → pending | failed; running → pending | failed | cancelled | unknown
 -- Returns: how many went back to wait and how many ended.
 -- Writes: lease, ready, failure
 -- Locks: the leases, skipping those that others hold; then what _end locks.
@@ -8,7 +8,9 @@
 -- Concurrency: safe. Begun and at_most_once: `unknown`, as the effect may have happened. Begun and at_least_once:
 --   the attempt is spent; back with backoff, `failed`/lease_expired after the last, `cancelled` if asked to
 --   stop. Not begun: back at once, no attempt spent; after 20 such losses in a row `failed`/undeliverable.
-create or replace function jobengine._sweep_leases(p_limit integer, p_now timestamptz, out returned integer, out ended integer)
+create or replace function jobengine._sweep_leases(
+    p_limit integer, p_now timestamptz, out returned integer, out ended integer
+)
 language plpgsql
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
@@ -65,7 +67,8 @@ begin
                case when j.status = 'cancelled' then 'cancelled' else j.error_code end, j.cancel_reason, j.attempt,
                j.lease_epoch, j.agent_id, j.claimed_at, j.started_at, j.live_key, j.wake
            )::jobengine._ending order by j.job_id) filter (where j.status <> 'pending'),
-           count(*) filter (where j.status = 'pending'), count(*) filter (where j.status <> 'pending'),
+           count(*) filter (where j.status = 'pending')::integer,
+           count(*) filter (where j.status <> 'pending')::integer,
            array_agg(j.tenant_id) filter (where j.status = 'pending'),
            array_agg(j.queue) filter (where j.status = 'pending')
     into v_endings, returned, ended, v_tenant_ids, v_queues

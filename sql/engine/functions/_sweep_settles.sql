@@ -6,7 +6,9 @@
 -- Calls: _settle_ended
 -- Raises: nothing
 -- Concurrency: safe.
-create or replace function jobengine._sweep_settles(p_limit integer, p_now timestamptz, out tried integer, out settled integer)
+create or replace function jobengine._sweep_settles(
+    p_limit integer, p_now timestamptz, out tried integer, out settled integer
+)
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$

@@ -50,6 +50,7 @@ begin
         returning r.job_id, r.tenant_id, r.queue, r.priority, r.run_at, r.attempt, r.lease_epoch, r.lost, r.expires_at
     ), leased as materialized (
         select d.*, j.job_type, j.input, j.meta, j.max_attempts, j.delivery, j.wake, j.live_key, j.created_at,
+               j.lease_seconds,
                coalesce(d.expires_at <= p_now, false) as lapses,
                case when d.expires_at <= p_now then p_now
                     else p_now + make_interval(secs => j.lease_seconds) end as lease_expires_at,
@@ -71,11 +72,11 @@ begin
     )
     select array_agg((
                l.job_id, l.tenant_id, l.queue, l.job_type, l.priority, l.input, l.meta, l.run_at, l.attempt + 1,
-               l.max_attempts, l.lease_epoch + 1, l.lease_expires_at, l.started_at, l.delivery, l.expires_at,
-               l.created_at)::jobengine._held
+               l.max_attempts, l.lease_epoch + 1, l.lease_expires_at, l.lease_seconds, l.started_at, l.delivery,
+               l.expires_at, l.created_at)::jobengine._held
                order by l.priority, array_position(p_queues, l.queue), l.run_at, l.job_id)
                filter (where not l.lapses),
-           count(*) filter (where l.lapses)
+           count(*) filter (where l.lapses)::integer
     into held, lapsed
     from leased l;
 end;

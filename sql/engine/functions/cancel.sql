@@ -3,7 +3,7 @@
 -- Returns: per job its id, verdict and status: `ok` with `cancelled`, or with `running` (its holder is asked to
 --   stop and its report still counts); `duplicate` (cancelled before); `conflict` (ended another way);
 --   `not_found`; `busy` (kept moving; call again).
--- Writes: ready, lease
+-- Writes: nothing
 -- Locks: ready, then lease rows, each sorted by id; it waits for those that others hold.
 -- Calls: _now, _invalid, _read_committed, _cancel_jobs, _cancel_round, _end
 -- Raises: JE002, JE004
@@ -27,7 +27,7 @@ declare
     v_now timestamptz := jobengine._now();
     v_left uuid[];
     v_done jobengine._stopped[];
-    v_endings jobengine._ending[] := '{}';
+    v_endings jobengine._ending[] := array[]::jobengine._ending[];
     v_round jobengine._ending[];
 begin
     perform jobengine._read_committed();
@@ -42,7 +42,8 @@ begin
         from jobengine._cancel_round(v_left, p_tenant_id, coalesce(p_reason, 'cancelled'), i = 3) c;
         v_endings := v_endings || v_round;
         return query select s.job_id, s.verdict, s.status from unnest(v_done) s;
-        v_left := array(select l from unnest(v_left) l where l not in (select s.job_id from unnest(v_done) s) order by 1);
+        v_left := array(
+            select l from unnest(v_left) l where l not in (select s.job_id from unnest(v_done) s) order by 1);
     end loop;
     if cardinality(v_endings) > 0 then
         perform jobengine._end(array(select e from unnest(v_endings) e order by e.job_id), v_now);

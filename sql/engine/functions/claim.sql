@@ -14,8 +14,8 @@ create or replace function jobengine.claim(p_requests jsonb)
 returns table (
     request integer, job_id uuid, tenant_id uuid, queue text, job_type text, priority smallint, input jsonb,
     meta jsonb, run_at timestamptz, attempt integer, max_attempts integer, lease_epoch integer,
-    lease_expires_at timestamptz, started_at timestamptz, delivery text, expires_at timestamptz,
-    created_at timestamptz
+    lease_expires_at timestamptz, lease_seconds double precision, started_at timestamptz, delivery text,
+    expires_at timestamptz, created_at timestamptz
 )
 language plpgsql
 security definer
@@ -28,6 +28,7 @@ declare
     v_held jobengine._held[];
     v_tenant_id uuid;
     v_left integer;
+    v_asked integer;
     v_lapsed integer;
     v_may_lapse integer;
 begin
@@ -48,14 +49,15 @@ begin
         end if;
         foreach v_tenant_id in array v_request.tenants loop
             loop
+                v_asked := least(v_left, v_may_lapse);
                 select t.held, t.lapsed into v_held, v_lapsed
                 from jobengine._take(
-                    v_tenant_id, v_request.queues, least(v_left, v_may_lapse), v_request.agent_id,
+                    v_tenant_id, v_request.queues, v_asked, v_request.agent_id,
                     v_request.request_id, v_request.two_phase, v_request.marks, v_now) t;
                 return query select v_request.request, h.* from unnest(v_held) h;
                 v_left := v_left - coalesce(cardinality(v_held), 0);
                 v_may_lapse := v_may_lapse - v_lapsed;
-                exit when v_lapsed = 0 or v_left = 0 or v_may_lapse = 0;
+                exit when coalesce(cardinality(v_held), 0) + v_lapsed < v_asked or v_left = 0 or v_may_lapse = 0;
             end loop;
             exit when v_left = 0 or v_may_lapse = 0;
         end loop;

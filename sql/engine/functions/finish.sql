@@ -1,5 +1,6 @@
 -- jobengine.finish: reports what became of held jobs.
--- Transition: claimed | running → completed | failed | cancelled | unknown | pending; unknown → completed | failed
+-- Transition: claimed → completed | failed | cancelled | pending;
+--   running → completed | failed | cancelled | unknown | pending; unknown → completed | failed
 -- Returns: per item its number, job, verdict and the job's status: `ok`; `retried` (back to wait); `settle_failed`
 --   (recorded, the parent follows later); `duplicate` (reported before); `conflict` (same lease, ended another
 --   way); `stale_lease`; `not_found`.
@@ -84,7 +85,7 @@ begin
                coalesce(j.error_message, case when j.status = 'cancelled' then j.cancel_reason end),
                j.attempt, j.lease_epoch, j.agent_id, j.claimed_at, j.started_at, j.live_key, j.wake
            )::jobengine._ending order by j.job_id) filter (where j.status <> 'pending'),
-           array_agg(j.item), array_agg(j.status)
+           array_agg(j.item::integer), array_agg(j.status)
     into v_endings, v_items, v_statuses
     from judged j;
     if v_endings is not null then

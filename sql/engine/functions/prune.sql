@@ -1,5 +1,5 @@
 -- jobengine.prune: removes jobs that ended long ago, with their results and failures.
--- Transition: none
+-- Transition: completed | failed | cancelled | expired → none
 -- Returns: one row: how many were removed, the last id looked at, and `more`: go on from there with p_after.
 -- Writes: ended, failure, job
 -- Locks: the removed rows, skipping those that others hold.
@@ -27,7 +27,7 @@ begin
     where p_keep_seconds is null or p_keep_seconds not between 0 and 315360000;
     perform jobengine._invalid('limit', 'from 1 to 100000') where p_limit is null or p_limit not between 1 and 100000;
     v_until := jobengine._now() - make_interval(secs => p_keep_seconds);
-    select array_agg(s.job_id order by s.job_id) filter (where s.prunable), count(*), max(s.job_id::text)::uuid
+    select array_agg(s.job_id order by s.job_id) filter (where s.prunable), count(*)::integer, max(s.job_id::text)::uuid
     into v_gone, v_seen, last_job_id
     from (
         select e.job_id, e.finished_at < v_until and e.status <> 'unknown' and e.settle_at is null as prunable

@@ -2,7 +2,7 @@
 -- Transition: none
 -- Returns: nothing.
 -- Writes: job_type
--- Locks: the type's row.
+-- Locks: the type's row; it waits for a call that changes it.
 -- Calls: _now, _check_settle, _invalid
 -- Raises: JE002, JE003
 -- Concurrency: the last call wins. Jobs keep the limits and the delivery they were enqueued with; backoff and
@@ -23,9 +23,14 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_now timestamptz := jobengine._now();
-    v_settle text[] := case when p_settle <> '' then parse_ident(p_settle) end;
+    v_settle text[];
     v_old jobengine.job_type;
 begin
+    begin
+        v_settle := case when p_settle <> '' then parse_ident(p_settle) end;
+    exception when invalid_parameter_value then
+        v_settle := '{}';
+    end;
     select * into v_old from jobengine.job_type t where t.job_type = p_job_type for update;
     perform jobengine._invalid(r.field, r.rule)
     from (values
@@ -36,10 +41,10 @@ begin
         ('lease_seconds', 'from 0.1 to 86400', coalesce(p_lease_seconds, 60) between 0.1 and 86400),
         ('delivery', 'at_least_once or at_most_once',
             coalesce(p_delivery, 'at_least_once') in ('at_least_once', 'at_most_once')),
+        ('backoff_max_seconds', 'from 0 to 604800', coalesce(p_backoff_max_seconds, 3600) between 0 and 604800),
         ('backoff_seconds', 'from 0 to backoff_max_seconds',
             coalesce(p_backoff_seconds, v_old.backoff_seconds, 1)
             between 0 and coalesce(p_backoff_max_seconds, v_old.backoff_max_seconds, 3600)),
-        ('backoff_max_seconds', 'from 0 to 604800', coalesce(p_backoff_max_seconds, 3600) between 0 and 604800),
         ('settle', 'schema.function', p_settle is null or p_settle = '' or cardinality(v_settle) = 2)
     ) r (field, rule, holds)
     where r.holds is not true

@@ -1,5 +1,5 @@
 -- jobengine.release: gives held jobs back unused, at once.
--- Transition: claimed | running → pending | cancelled
+-- Transition: claimed | running → pending; running → cancelled
 -- Returns: per item its number, job and verdict: `ok`; `conflict` (begun and at_most_once: report what became of
 --   it instead); `stale_lease`; `not_found`.
 -- Writes: lease, ready
@@ -40,7 +40,7 @@ begin
         from taken t
         where t.cancel_reason is null
     )
-    select array_agg(t.item), array_agg(t.tenant_id), array_agg(t.queue), array_agg((
+    select array_agg(t.item::integer), array_agg(t.tenant_id), array_agg(t.queue), array_agg((
                t.job_id, t.tenant_id, t.job_type, 'cancelled', null, 'cancelled', t.cancel_reason, t.attempt,
                t.lease_epoch, t.agent_id, t.claimed_at, t.started_at, t.live_key, t.wake
            )::jobengine._ending order by t.job_id) filter (where t.cancel_reason is not null)

@@ -3,7 +3,7 @@
 -- Returns: per job its id, verdict and status: `ok`; `conflict` (not ended, or completed, unknown, unsettled, or
 --   its live key is another job's now); `settle_failed` (the parent refused; nothing changed); `not_found`.
 -- Writes: ended, ready, live_key
--- Locks: ended rows sorted by id, then what the settle functions lock.
+-- Locks: ended rows sorted by id (it waits for those that others hold), then what the settle functions lock.
 -- Calls: _now, _check_retry, _read_committed, _retry_keys, _settle_pending, _notify_ready
 -- Raises: JE002, JE004
 -- Concurrency: the lease epoch goes on from where it was, so that a report of an old lease stays stale. The
@@ -35,7 +35,8 @@ begin
         order by e.job_id
         for update);
     v_keyless := jobengine._retry_keys(v_may);
-    v_unsettled := jobengine._settle_pending(array(select m from unnest(v_may) m where m <> all (v_keyless) order by m));
+    v_unsettled := jobengine._settle_pending(
+        array(select m from unnest(v_may) m where m <> all (v_keyless) order by m));
     v_back := array(select m from unnest(v_may) m where m <> all (v_keyless) and m <> all (v_unsettled) order by m);
     delete from jobengine.live_key k where k.job_id = any (v_unsettled) and (k.tenant_id, k.live_key) in (
         select j.tenant_id, j.live_key from jobengine.job j where j.job_id = any (v_unsettled));

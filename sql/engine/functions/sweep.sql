@@ -1,5 +1,6 @@
 -- jobengine.sweep: takes back run-out leases, ends what has expired and settles again what failed to settle.
--- Transition: claimed | running → pending | failed | cancelled | unknown | expired; pending → expired
+-- Transition: pending → expired; claimed → pending | failed | expired;
+--   running → pending | failed | cancelled | unknown | expired
 -- Returns: one row of counts: returned to wait, ended, settled; and `more`: a limit was met, call again.
 -- Writes: waiting
 -- Locks: a transaction-level try-lock: one sweep at a time, another answers zeros at once; row locks by _sweep_*.

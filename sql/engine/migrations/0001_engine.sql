@@ -240,6 +240,7 @@ create type jobengine._held as (
     max_attempts     integer,
     lease_epoch      integer,
     lease_expires_at timestamptz,
+    lease_seconds    double precision,
     started_at       timestamptz,
     delivery         text,
     expires_at       timestamptz,

@@ -1,0 +1,132 @@
+"""From records to the array arguments of the SQL functions, checking what only Python can check.
+
+Ranges, names and combinations are the SQL functions' business, which name field and rule; here it is
+what could not even be sent, or would arrive as something else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from typing import Any, TypeAlias
+from uuid import UUID
+
+from jobengine import _db
+from jobengine.errors import InvalidArgument
+from jobengine.records import Held, NewJob, Report
+
+_Check: TypeAlias = Callable[[Any, str, int], object]
+_INT32 = 2**31
+MAX_JSON_BYTES = 1024 * 1024
+
+
+def enqueue_arguments(jobs: Iterable[NewJob]) -> dict[str, str | None]:
+    """Return the arguments of `calls.enqueue`, empty for no jobs."""
+    jobs = list(jobs)
+    return _columns(jobs, _NEW_JOB) if jobs else {}
+
+
+def finish_arguments(reports: Iterable[Report]) -> dict[str, str | None]:
+    """Return the arguments of `calls.finish`."""
+    return _columns(list(reports), _REPORT)
+
+
+def lease_arguments(leases: Iterable[Held]) -> dict[str, str | None]:
+    """Return `job_ids` and `lease_epochs`."""
+    return _columns(list(leases), _LEASE)
+
+
+def _columns(records: list[Any], columns: dict[str, tuple[str, _Check]]) -> dict[str, str | None]:
+    """Return one array per column, in the order of the records; items count from 1."""
+    return {
+        argument: _db.array(
+            [
+                None if (value := getattr(record, field)) is None else check(value, field, item)
+                for item, record in enumerate(records, 1)
+            ]
+        )
+        for argument, (field, check) in columns.items()
+    }
+
+
+def _text(value: Any, field: str, item: int) -> str:
+    if not isinstance(value, str):
+        raise InvalidArgument(field, "a string", item)
+    if "\x00" in value:
+        raise InvalidArgument(field, "text without NUL characters", item)
+    if not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            raise InvalidArgument(field, "text without lone surrogates", item) from error
+    return value
+
+
+def _json(value: Any, field: str, item: int) -> bytes:
+    text = _db.json(value, field, item) or b"null"
+    if len(text) > MAX_JSON_BYTES:
+        raise InvalidArgument(field, "at most 1 MiB", item)
+    return text
+
+
+def _integer(value: Any, field: str, item: int) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not -_INT32 <= value < _INT32:
+        raise InvalidArgument(field, "a whole number", item)
+    return value
+
+
+def _seconds(value: Any, field: str, item: int) -> float:
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise InvalidArgument(field, "a number of seconds", item)
+    return float(value)
+
+
+def _flag(value: Any, field: str, item: int) -> bool:
+    if not isinstance(value, bool):
+        raise InvalidArgument(field, "True or False", item)
+    return value
+
+
+def _time(value: Any, field: str, item: int) -> datetime:
+    if not isinstance(value, datetime) or value.tzinfo is None:
+        raise InvalidArgument(field, "a datetime with a time zone", item)
+    return value
+
+
+def _uuid(value: Any, field: str, item: int) -> UUID:
+    if not isinstance(value, UUID):
+        raise InvalidArgument(field, "a UUID", item)
+    return value
+
+
+_NEW_JOB: dict[str, tuple[str, _Check]] = {
+    "job_types": ("job_type", _text),
+    "inputs": ("input", _json),
+    "queues": ("queue", _text),
+    "tenant_ids": ("tenant_id", _uuid),
+    "priorities": ("priority", _integer),
+    "run_ats": ("run_at", _time),
+    "delays": ("delay", _seconds),
+    "expires_ats": ("expires_at", _time),
+    "expires_ins": ("expires_in", _seconds),
+    "dedup_keys": ("dedup_key", _text),
+    "live_keys": ("live_key", _text),
+    "max_attempts": ("max_attempts", _integer),
+    "lease_seconds": ("lease", _seconds),
+    "metas": ("meta", _json),
+    "wakes": ("wake", _flag),
+}
+
+_LEASE: dict[str, tuple[str, _Check]] = {
+    "job_ids": ("job_id", _uuid),
+    "lease_epochs": ("lease_epoch", _integer),
+}
+
+_REPORT: dict[str, tuple[str, _Check]] = {
+    **_LEASE,
+    "outcomes": ("outcome", _text),
+    "outputs": ("output", _json),
+    "error_codes": ("error_code", _text),
+    "error_messages": ("error_message", _text),
+    "delays": ("delay", _seconds),
+}

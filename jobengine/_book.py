@@ -1,0 +1,111 @@
+"""The book of a worker's held jobs: who runs what, and whose lease is to be extended."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+from uuid import UUID
+
+from jobengine.records import Job, Report
+
+StopCause: TypeAlias = Literal["lease_lost", "cancelled", "drained"]
+
+# Leases are extended after a third of their time, so that two tries may fail.
+_EXTENSIONS_PER_LEASE = 3
+_TICK_MAX = 0.5
+
+
+@dataclass(slots=True, eq=False)
+class HeldJob:
+    """A job that this worker holds, from its claim until its end is acknowledged."""
+
+    job: Job
+    started: bool
+    claimed: float = field(default_factory=time.monotonic)
+    extend_at: float = 0.0
+    runner: asyncio.Task[None] | None = None
+    stopped_because: StopCause | None = None
+    stop_reason: str = ""
+    reported: bool = False
+
+    def __post_init__(self) -> None:
+        self.extended()
+
+    def extended(self) -> None:
+        """Note that the lease is whole again."""
+        self.extend_at = time.monotonic() + self.job.lease_seconds / _EXTENSIONS_PER_LEASE
+
+    def stop(self, because: StopCause, reason: str) -> None:
+        """Cancel the handler, once, unless it has come to its end."""
+        if self.reported or self.stopped_because is not None:
+            return
+        self.stopped_because = because
+        self.stop_reason = reason
+        if self.runner is not None:
+            self.runner.cancel()
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether the job may be given back: it has not begun, or may run more than once."""
+        return not self.started or self.job.delivery == "at_least_once"
+
+    def report_of_stop(self) -> Report | None:
+        """Say what became of a stopped job; None: nothing that this worker could report."""
+        if self.stopped_because == "cancelled":
+            return self._report("cancelled")
+        if self.stopped_because == "drained" and not self.repeatable:
+            return self._report("unknown")
+        return None
+
+    def _report(self, outcome: Literal["cancelled", "unknown"]) -> Report:
+        return Report(
+            job_id=self.job.job_id,
+            lease_epoch=self.job.lease_epoch,
+            outcome=outcome,
+            error_code="cancelled" if outcome == "cancelled" else "worker_stopped",
+            error_message=self.stop_reason,
+        )
+
+
+class Book:
+    """All held jobs of a worker."""
+
+    def __init__(self) -> None:
+        """Start empty."""
+        self._held: dict[UUID, HeldJob] = {}
+        self._tick = _TICK_MAX
+
+    def add(self, job: Job) -> HeldJob:
+        """Enter a claimed job; a job that comes back replaces its lost lease."""
+        held = HeldJob(job, started=job.started_at is not None)
+        self._held[job.job_id] = held
+        self._tick = min(self._tick, job.lease_seconds / _EXTENSIONS_PER_LEASE / 2)
+        return held
+
+    def remove(self, held: HeldJob) -> None:
+        """Forget a job that is not held any more."""
+        if self._held.get(held.job.job_id) is held:
+            del self._held[held.job.job_id]
+
+    def tick(self) -> float:
+        """Return the seconds between looks for leases to extend."""
+        return self._tick
+
+    def due_for_extension(self) -> list[HeldJob]:
+        """Return the jobs whose lease is to be extended now."""
+        now = time.monotonic()
+        return self._where(lambda held: held.extend_at <= now and held.stopped_because is None)
+
+    def unreported(self) -> list[HeldJob]:
+        """Return the jobs whose handler has not come to its end."""
+        return self._where(lambda held: not held.reported)
+
+    def reported(self) -> list[HeldJob]:
+        """Return the jobs whose report is not acknowledged yet."""
+        return self._where(lambda held: held.reported)
+
+    def _where(self, condition: Callable[[HeldJob], bool]) -> list[HeldJob]:
+        return [held for held in self._held.values() if condition(held)]

@@ -1,0 +1,100 @@
+"""How a call reaches PostgreSQL: typed rows out, arrays and JSON in, driver errors translated."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any, LiteralString, TypeAlias, TypeVar
+from uuid import UUID
+
+import orjson
+from psycopg import AsyncConnection
+from psycopg.rows import class_row, scalar_row
+
+from jobengine.errors import InvalidArgument, translated
+
+Connection: TypeAlias = AsyncConnection[Any]
+Rows = list  # a name for `list` where a call of that name hides it
+R = TypeVar("R")
+
+# jsonb cannot hold U+0000; an even number of backslashes before `\u0000` spells other characters.
+_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+_JSON_OPTIONS = (
+    orjson.OPT_PASSTHROUGH_DATACLASS
+    | orjson.OPT_PASSTHROUGH_DATETIME
+    | orjson.OPT_PASSTHROUGH_SUBCLASS
+)
+
+
+async def rows(
+    conn: Connection, kind: type[R], query: LiteralString, parameters: Mapping[str, Any]
+) -> Rows[R]:
+    """Return one `kind` per row; its fields are the columns."""
+    with translated():
+        cursor = conn.cursor(row_factory=class_row(kind), binary=True)
+        await cursor.execute(query, parameters)
+        return await cursor.fetchall()
+
+
+async def scalars(
+    conn: Connection, query: LiteralString, parameters: Mapping[str, Any]
+) -> Rows[Any]:
+    """Return the first column."""
+    with translated():
+        cursor = conn.cursor(row_factory=scalar_row, binary=True)
+        await cursor.execute(query, parameters)
+        return await cursor.fetchall()
+
+
+def array(values: Iterable[object] | None) -> str | None:
+    """Return PostgreSQL's text form of an array, or None where every element is None.
+
+    The driver's own list dumper looks up a dumper per element; one join is what makes calls of
+    hundreds of items cheap.
+    """
+    if values is None:
+        return None
+    elements = ["NULL" if value is None else _element(value) for value in values]
+    if all(element == "NULL" for element in elements):
+        return None
+    return "{" + ",".join(elements) + "}"
+
+
+def _element(value: object) -> str:
+    if isinstance(value, str):
+        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    if isinstance(value, bytes):
+        return _element(value.decode())
+    if isinstance(value, datetime):
+        return '"' + value.isoformat() + '"'
+    if isinstance(value, UUID | int | float):
+        return str(value)
+    raise TypeError(f"no array element: {value!r}")
+
+
+def json(value: object, field: str, item: int | None = None) -> bytes | None:
+    """Return `value` as JSON, None for None; refuse what JSON or jsonb cannot hold."""
+    if value is None:
+        return None
+    try:
+        text = orjson.dumps(value, option=_JSON_OPTIONS)
+    except TypeError as error:
+        raise InvalidArgument(field, f"JSON: {error}", item) from error
+    if b"null" in text and _has_nan(value):
+        raise InvalidArgument(field, "JSON: NaN and Infinity are not numbers of JSON", item)
+    if b"\\u0000" in text and _NUL.search(text):
+        raise InvalidArgument(field, "JSON without the character U+0000", item)
+    return text
+
+
+def _has_nan(value: object) -> bool:
+    """Tell whether orjson wrote a `null` for a float that is not finite."""
+    if isinstance(value, float):
+        return not math.isfinite(value)
+    if isinstance(value, dict):
+        return any(_has_nan(element) for element in value.values())
+    if isinstance(value, list | tuple):
+        return any(_has_nan(element) for element in value)
+    return False

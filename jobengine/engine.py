@@ -1,0 +1,406 @@
+"""`JobEngine`: the engine's operations for programs, on a pool of connections."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+from uuid import UUID
+
+import orjson
+import psycopg
+from psycopg.types.json import set_json_loads
+from psycopg_pool import AsyncConnectionPool
+
+from jobengine import _db, calls, schema
+from jobengine._arguments import enqueue_arguments, finish_arguments, lease_arguments
+from jobengine._db import Connection
+from jobengine.errors import EngineUnavailable, InvalidArgument, WaitTimeout, translated
+from jobengine.records import (
+    Cancelled,
+    Delivery,
+    Enqueued,
+    Extended,
+    Finished,
+    Held,
+    Job,
+    JobInfo,
+    NewJob,
+    Pruned,
+    QueueStats,
+    Released,
+    Report,
+    Retried,
+    Started,
+    Status,
+    Swept,
+    TwoPhase,
+)
+from jobengine.schema import Installed
+from jobengine.wakeup import Wakeup
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+# A job that was not enqueued with wake=True ends without a word: a waiter asks again after 10 ms,
+# then less and less often.
+_ASK_FIRST = 0.01
+_ASK_MAX = 0.5
+
+
+class JobEngine:
+    """A job engine in one PostgreSQL database.
+
+    Takes a URL (or libpq connection string) or a pool of yours. Opens nothing before `async with`;
+    closes only what it opened. All methods raise `jobengine.errors.EngineError` and its subclasses.
+    """
+
+    def __init__(
+        self, database: str | AsyncConnectionPool[Any], *, min_size: int = 1, max_size: int = 10
+    ) -> None:
+        """`min_size` and `max_size` bound the pool that is made for a URL."""
+        self._own_pool = isinstance(database, str)
+        self._pool = (
+            _make_pool(database, min_size, max_size) if isinstance(database, str) else database
+        )
+        self.wakeup = Wakeup(self.connection)
+
+    async def __aenter__(self) -> Self:
+        """Open the pool, if it is the engine's own; `EngineUnavailable` where no server answers."""
+        if self._own_pool:
+            try:
+                await self._pool.open(wait=True, timeout=10)
+            except psycopg.Error as error:
+                await self._pool.close()
+                raise EngineUnavailable(f"cannot connect: {error}") from error
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Stop listening and close what the engine opened."""
+        await self.wakeup.close()
+        if self._own_pool:
+            await self._pool.close()
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Connection]:
+        """Yield a connection of the pool; what is open at the end of the block is committed."""
+        with translated():
+            async with self._pool.connection() as conn:
+                yield conn
+
+    async def install(self, *, roles: bool = True) -> Installed:
+        """Bring the database to this library's engine: `jobengine.schema.install`."""
+        async with self.connection() as conn:
+            return await schema.install(conn, roles=roles)
+
+    async def verify(self) -> Sequence[str]:
+        """Name every difference between the database and this library: `jobengine.schema.verify`."""
+        async with self.connection() as conn:
+            return await schema.verify(conn)
+
+    async def register_job_type(
+        self,
+        job_type: str,
+        *,
+        priority: int | None = None,
+        max_attempts: int | None = None,
+        lease: float | None = None,
+        delivery: Delivery | None = None,
+        backoff: float | None = None,
+        backoff_max: float | None = None,
+        settle: str | None = None,
+    ) -> None:
+        """Create a job type, or change what is given; seconds for lease and backoff.
+
+        `settle` names the function ("schema.function", "" for none) that changes the parents in the
+        transaction that ends a job. Contract: sql/engine/functions/register_job_type.sql.
+        """
+        async with self.connection() as conn:
+            await calls.register_job_type(
+                conn,
+                job_type=job_type,
+                priority=priority,
+                max_attempts=max_attempts,
+                lease_seconds=lease,
+                delivery=delivery,
+                backoff_seconds=backoff,
+                backoff_max_seconds=backoff_max,
+                settle=settle,
+            )
+
+    async def enqueue(
+        self,
+        job_type: str,
+        input: Any = None,  # noqa: A002 - the column's name
+        *,
+        queue: str | None = None,
+        tenant_id: UUID | None = None,
+        priority: int | None = None,
+        run_at: datetime | None = None,
+        delay: float | None = None,
+        expires_at: datetime | None = None,
+        expires_in: float | None = None,
+        dedup_key: str | None = None,
+        live_key: str | None = None,
+        max_attempts: int | None = None,
+        lease: float | None = None,
+        meta: dict[str, Any] | None = None,
+        wake: bool | None = None,
+        connection: Connection | None = None,
+    ) -> Enqueued:
+        """Put one job in; with `connection`, in your transaction: it exists when that commits.
+
+        The arguments are those of `NewJob`; `wake=True` makes `wait` on it prompt. Contract:
+        sql/engine/functions/enqueue.sql.
+        """
+        job = NewJob(
+            job_type=job_type,
+            input=input,
+            queue=queue,
+            tenant_id=tenant_id,
+            priority=priority,
+            run_at=run_at,
+            delay=delay,
+            expires_at=expires_at,
+            expires_in=expires_in,
+            dedup_key=dedup_key,
+            live_key=live_key,
+            max_attempts=max_attempts,
+            lease=lease,
+            meta=meta,
+            wake=wake,
+        )
+        return (await self.enqueue_many([job], connection=connection))[0]
+
+    async def enqueue_many(
+        self, jobs: Iterable[NewJob], *, connection: Connection | None = None
+    ) -> Sequence[Enqueued]:
+        """Put jobs in, all or none, and answer in their order; tens of thousands in one call."""
+        arguments = enqueue_arguments(jobs)
+        if not arguments:
+            return []
+        async with self._on(connection) as conn:
+            answers = await calls.enqueue(conn, **arguments)
+        return sorted(answers, key=lambda answer: answer.item)
+
+    async def wait(self, job_id: UUID, *, timeout: float | None = None) -> JobInfo:  # noqa: ASYNC109 - what users look for
+        """Return the job once it has ended; `WaitTimeout` after `timeout` seconds.
+
+        Prompt if the job was enqueued with `wake=True`, else within half a second. Rides out a
+        restart of the server.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        pause = _ASK_FIRST
+        with self.wakeup.end(job_id) as ended:
+            while True:
+                ended.clear()
+                if (job := await self._look_for(job_id)) and job.ended:
+                    return job
+                left = pause if deadline is None else min(pause, deadline - time.monotonic())
+                if left <= 0:
+                    raise WaitTimeout
+                await _wait(ended, left)
+                pause = min(_ASK_MAX, pause * 2) * random.uniform(0.8, 1.2)  # noqa: S311 - jitter
+
+    async def get(self, job_id: UUID, *, tenant_id: UUID | None = None) -> JobInfo | None:
+        """Return the job, or None; with a tenant, only a job of that one (get.sql)."""
+        async with self.connection() as conn:
+            found = await calls.get(conn, job_ids=_db.array([job_id]), tenant_id=tenant_id)
+        return found[0] if found else None
+
+    async def claim(
+        self,
+        queues: Sequence[str],
+        *,
+        agent_id: str,
+        limit: int = 1,
+        tenant_id: UUID | None = None,
+        request_id: UUID | None = None,
+        two_phase: TwoPhase = "never",
+    ) -> Sequence[Job]:
+        """Take up to `limit` due jobs; a repeat with the same `request_id` gets the same ones.
+
+        Contract: sql/engine/functions/claim.sql. `Worker` claims by itself; this is the half of a
+        remote agent, who then calls `start` (if two-phase), `extend`, and `finish` or `release`.
+        """
+        request = {
+            "queues": list(queues),
+            "agent_id": agent_id,
+            "limit": limit,
+            "tenant_id": tenant_id,
+            "request_id": request_id,
+            "two_phase": two_phase,
+        }
+        return await self._call(calls.claim, requests=orjson.dumps([request]).decode())
+
+    async def start(self, leases: Iterable[Held]) -> Sequence[Started]:
+        """Begin the work on leases that were claimed in two phases (start.sql)."""
+        return await self._call(calls.start, **lease_arguments(leases))
+
+    async def extend(
+        self, leases: Iterable[Held], *, seconds: float | None = None
+    ) -> Sequence[Extended]:
+        """Keep leases, by the job type's lease or so many seconds from now on (extend.sql)."""
+        return await self._call(calls.extend, **lease_arguments(leases), seconds=seconds)
+
+    async def finish(self, reports: Iterable[Report]) -> Sequence[Finished]:
+        """Report what became of held jobs; repeating it is harmless (finish.sql)."""
+        answers = await self._call(calls.finish, **finish_arguments(reports))
+        return sorted(answers, key=lambda answer: answer.item)
+
+    async def release(self, leases: Iterable[Held]) -> Sequence[Released]:
+        """Give held jobs back unused (release.sql)."""
+        return await self._call(calls.release, **lease_arguments(leases))
+
+    async def cancel(
+        self,
+        job_ids: Iterable[UUID] | None = None,
+        *,
+        reason: str | None = None,
+        tenant_id: UUID | None = None,
+        queue: str | None = None,
+        job_type: str | None = None,
+        limit: int = 1000,
+    ) -> Sequence[Cancelled]:
+        """Stop jobs, by id or by tenant, queue and type (cancel.sql)."""
+        return await self._call(
+            calls.cancel,
+            job_ids=None if job_ids is None else _ids(job_ids),
+            reason=reason,
+            tenant_id=tenant_id,
+            queue=queue,
+            job_type=job_type,
+            limit=limit,
+        )
+
+    async def retry(
+        self,
+        job_ids: Iterable[UUID],
+        *,
+        run_at: datetime | None = None,
+        expires_at: datetime | None = None,
+        tenant_id: UUID | None = None,
+    ) -> Sequence[Retried]:
+        """Put ended jobs back to wait with all their attempts (retry.sql)."""
+        return await self._call(
+            calls.retry,
+            job_ids=_ids(job_ids),
+            run_at=run_at,
+            expires_at=expires_at,
+            tenant_id=tenant_id,
+        )
+
+    async def sweep(self, *, limit: int = 1000) -> Swept:
+        """Take back run-out leases, end what expired, settle again (sweep.sql)."""
+        return (await self._call(calls.sweep, limit=limit))[0]
+
+    async def prune(self, *, keep: float, after: UUID | None = None, limit: int = 10000) -> Pruned:
+        """Remove jobs that ended more than `keep` seconds ago (prune.sql)."""
+        return (await self._call(calls.prune, keep_seconds=keep, after=after, limit=limit))[0]
+
+    async def count(
+        self,
+        *,
+        tenant_id: UUID | None = None,
+        status: Status | None = None,
+        queue: str | None = None,
+        job_type: str | None = None,
+        unsettled: bool = False,
+        cap: int | None = 10000,
+    ) -> int:
+        """Count the jobs that match, up to `cap`; None counts exactly (count.sql)."""
+        async with self.connection() as conn:
+            return await calls.count(
+                conn,
+                tenant_id=tenant_id,
+                status=status,
+                queue=queue,
+                job_type=job_type,
+                unsettled=unsettled,
+                cap=cap,
+            )
+
+    async def stats(self, *, tenant_id: UUID | None = None) -> Sequence[QueueStats]:
+        """Tell what waits and what is held, per queue (stats.sql)."""
+        return await self._call(calls.stats, tenant_id=tenant_id)
+
+    async def list(
+        self,
+        *,
+        tenant_id: UUID | None = None,
+        status: Status | None = None,
+        queue: str | None = None,
+        job_type: str | None = None,
+        unsettled: bool = False,
+        before: UUID | None = None,
+        limit: int = 50,
+    ) -> Sequence[JobInfo]:
+        """Return a page of jobs, newest first; the next page is `before` the last id (list.sql)."""
+        return await self._call(
+            calls.list,
+            tenant_id=tenant_id,
+            status=status,
+            queue=queue,
+            job_type=job_type,
+            unsettled=unsettled,
+            before=before,
+            limit=limit,
+        )
+
+    async def _call(
+        self,
+        call: Callable[Concatenate[Connection, P], Awaitable[T]],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        async with self.connection() as conn:
+            return await call(conn, *args, **kwargs)
+
+    @asynccontextmanager
+    async def _on(self, connection: Connection | None) -> AsyncIterator[Connection]:
+        if connection is not None:
+            yield connection
+            return
+        async with self.connection() as conn:
+            yield conn
+
+    async def _look_for(self, job_id: UUID) -> JobInfo | None:
+        """Return the job; None too where the server is away for the moment."""
+        try:
+            job = await self.get(job_id)
+        except EngineUnavailable:
+            return None
+        if job is None:
+            raise InvalidArgument("job_id", "the id of a job")
+        return job
+
+
+def _make_pool(url: str, min_size: int, max_size: int) -> AsyncConnectionPool[Any]:
+    return AsyncConnectionPool(
+        url,
+        min_size=min_size,
+        max_size=max_size,
+        open=False,
+        configure=_configure,
+        kwargs={"autocommit": True, "application_name": "jobengine"},
+    )
+
+
+async def _configure(conn: Connection) -> None:
+    set_json_loads(orjson.loads, conn)
+
+
+def _ids(job_ids: Iterable[UUID]) -> str:
+    return _db.array(job_ids) or "{}"
+
+
+async def _wait(event: asyncio.Event, seconds: float) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    except TimeoutError:
+        pass

@@ -1,0 +1,116 @@
+"""One listening connection per engine: tells sleepers that jobs came and waiters that jobs ended.
+
+Notifications are hints. One that is lost costs a bounded poll, never a job: everybody who sleeps here
+also looks for himself from time to time, and a connection that comes back wakes everybody.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any, TypeAlias
+from uuid import UUID
+
+import orjson
+import psycopg
+
+from jobengine.claimer import Connect
+from jobengine.errors import EngineUnavailable
+
+log = logging.getLogger("jobengine.wakeup")
+
+# Called with the tenant and queue of a new job, or with (None, None): something may have come.
+OnJob: TypeAlias = Callable[[UUID | None, str | None], None]
+
+
+class Wakeup:
+    """Listens while anybody is interested; connects again, with backoff, when the server is back."""
+
+    def __init__(self, connect: Connect) -> None:
+        """Nothing is opened before the first interest."""
+        self._connect = connect
+        self._task: asyncio.Task[None] | None = None
+        self._on_job: set[OnJob] = set()
+        self._on_end: dict[UUID, set[asyncio.Event]] = {}
+
+    async def close(self) -> None:
+        """Stop listening."""
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+            self._task = None
+
+    @contextlib.contextmanager
+    def jobs(self, on_job: OnJob) -> Iterator[None]:
+        """Call `on_job` whenever a job may have come."""
+        self._listen()
+        self._on_job.add(on_job)
+        try:
+            yield
+        finally:
+            self._on_job.discard(on_job)
+
+    @contextlib.contextmanager
+    def end(self, job_id: UUID) -> Iterator[asyncio.Event]:
+        """Yield an event that is set when the job may have ended."""
+        self._listen()
+        event = asyncio.Event()
+        self._on_end.setdefault(job_id, set()).add(event)
+        try:
+            yield event
+        finally:
+            self._on_end[job_id].discard(event)
+            if not self._on_end[job_id]:
+                del self._on_end[job_id]
+
+    def _listen(self) -> None:
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._run(), name="jobengine-wakeup")
+
+    async def _run(self) -> None:
+        pause = 0.1
+        while True:
+            try:
+                async with self._listening() as conn:
+                    pause = 0.1
+                    self._wake_all()
+                    async for notification in conn.notifies():
+                        self._dispatch(notification.payload)
+            except (psycopg.Error, EngineUnavailable) as error:
+                log.warning("listener lost its connection: %s", error)
+            await asyncio.sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311 - jitter
+            pause = min(5.0, pause * 2)
+
+    @contextlib.asynccontextmanager
+    async def _listening(self) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
+        async with self._connect() as conn:
+            autocommit = conn.autocommit
+            try:
+                await conn.set_autocommit(True)
+                await conn.execute("listen jobengine")
+                yield conn
+            finally:
+                with contextlib.suppress(psycopg.Error):
+                    await conn.execute("unlisten jobengine")
+                    await conn.set_autocommit(autocommit)
+
+    def _dispatch(self, payload: str) -> None:
+        message = orjson.loads(payload)
+        if "job_id" in message:
+            for event in self._on_end.get(UUID(message["job_id"]), ()):
+                event.set()
+            return
+        for on_job in tuple(self._on_job):
+            on_job(UUID(message["tenant_id"]), message["queue"])
+
+    def _wake_all(self) -> None:
+        """Nobody knows what was missed while nobody listened."""
+        for on_job in tuple(self._on_job):
+            on_job(None, None)
+        for events in tuple(self._on_end.values()):
+            for event in events:
+                event.set()

@@ -1,0 +1,60 @@
+"""Checks the engine's SQL: our own rules, then plpgsql_check on PostgreSQL 15.
+
+`python3 dev.py exec nox -s sql`. One line per finding: `file:line rule message`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from jobengine import schema
+from tools.sql_rules import bodies, debian, headers, layout, plpgsql, rights
+from tools.sql_rules.reading import Engine, Finding, read
+
+
+def own_rules(engine: Engine) -> list[Finding]:
+    """Everything that our rules find, in the order of the files."""
+    return sorted({*engine.problems, *_findings(engine)})
+
+
+def _findings(engine: Engine) -> Iterator[Finding]:
+    for rules in (layout, rights, headers, bodies):
+        yield from rules.check(engine)
+
+
+def show(findings: list[Finding]) -> None:
+    """Print the findings, with paths as they are typed."""
+    for finding in findings:
+        path = finding.path.absolute()
+        here = Path.cwd()
+        shown = path.relative_to(here) if path.is_relative_to(here) else path
+        print(f"{shown}:{finding.line} {finding.rule} {finding.message}")
+
+
+def run_plpgsql_check(engine: Engine) -> tuple[list[Finding], bool]:
+    """Return what plpgsql_check finds, and whether it could be asked."""
+    try:
+        return plpgsql.check(engine), True
+    except debian.Unavailable as reason:
+        print(f"NOT RUN: plpgsql_check on PostgreSQL 15: {reason}")
+        return [], False
+
+
+def main() -> int:
+    """Run both parts and return the exit status: a part that CI cannot run has failed."""
+    engine = read(schema.sql_folder())
+    findings = own_rules(engine)
+    checked = True
+    if not engine.problems:
+        found, checked = run_plpgsql_check(engine)
+        findings += found
+    show(findings)
+    print(f"{len(engine.files)} files, {len(engine.functions)} functions, {len(findings)} findings")
+    return 1 if findings or (not checked and os.environ.get("CI") == "true") else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

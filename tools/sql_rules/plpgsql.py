@@ -1,0 +1,98 @@
+"""Runs plpgsql_check over every PL/pgSQL function of an installed engine."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+from psycopg import AsyncConnection
+from psycopg.rows import class_row
+
+from jobengine import schema
+from jobengine.embedded import EmbeddedPostgres
+from tools.sql_rules import debian
+from tools.sql_rules.reading import SCHEMA, Engine, Finding
+
+# Function, message: why the finding is not true of it.
+ACCEPTED = {
+    ("_hold", "routine is marked as VOLATILE, should be STABLE"): (
+        "it locks rows, which a STABLE function must not"
+    ),
+    ("_settle", "routine is marked as VOLATILE, should be STABLE"): (
+        "it calls the settle function, which writes"
+    ),
+    ("_settle", "text type variable is not sanitized"): (
+        "the one statement it builds comes from format('%I.%I') in the select above"
+    ),
+}
+
+_FINDINGS = f"""
+select p.proname as function, c.lineno as line, c.level, c.message, c.detail
+from pg_proc p
+join pg_language l on l.oid = p.prolang and l.lanname = 'plpgsql'
+cross join lateral plpgsql_check_function_tb(
+    p.oid, fatal_errors => false, other_warnings => true, extra_warnings => true,
+    performance_warnings => true, security_warnings => true, compatibility_warnings => true) c
+where p.pronamespace = '{SCHEMA}'::regnamespace
+order by p.proname, c.lineno
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """One row of plpgsql_check's answer."""
+
+    function: str
+    line: int | None
+    level: str
+    message: str
+    detail: str | None
+
+
+def check(engine: Engine) -> list[Finding]:
+    """Install the engine into a private PostgreSQL 15 and list what plpgsql_check says of it.
+
+    Raises `debian.Unavailable` where there is none.
+    """
+    os.environ["JOBENGINE_PG_BIN"] = str(debian.programs())
+    with (
+        tempfile.TemporaryDirectory(prefix="jobengine-sql-") as folder,
+        EmbeddedPostgres(Path(folder) / "pg", durable=False) as server,
+    ):
+        asyncio.run(_install(server.url))
+        rows = list(_ask(server.admin_url))
+    return [*_unused(rows), *(_finding(engine, row) for row in rows if not _accepted(row))]
+
+
+async def _install(url: str) -> None:
+    async with await AsyncConnection.connect(url) as conn:
+        await schema.apply(conn)
+
+
+def _ask(admin_url: str) -> Iterator[Checked]:
+    with psycopg.connect(admin_url, dbname="jobengine", autocommit=True) as conn:
+        conn.execute("create extension plpgsql_check")
+        cursor = conn.cursor(row_factory=class_row(Checked))
+        yield from cursor.execute(_FINDINGS.encode())
+
+
+def _accepted(row: Checked) -> bool:
+    return (row.function, row.message) in ACCEPTED
+
+
+def _unused(rows: list[Checked]) -> Iterator[Finding]:
+    """An exception that nothing needs any more goes from the list."""
+    for function, message in ACCEPTED.keys() - {(row.function, row.message) for row in rows}:
+        yield Finding(Path(__file__), 1, "plpgsql", f"not needed any more: {function}, {message}")
+
+
+def _finding(engine: Engine, row: Checked) -> Finding:
+    function = engine.functions[row.function]
+    detail = f" ({row.detail})" if row.detail else ""
+    line = function.body_line + (row.line or 1) - 1
+    return Finding(function.path, line, f"plpgsql-{row.level}", row.message + detail)
