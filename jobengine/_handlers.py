@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import inspect
 import traceback
 from collections.abc import Awaitable, Callable
+from concurrent.futures import Executor
 from typing import Any, TypeAlias
 
 from jobengine.records import Cancel, Job, Outcome, Reject, Report, Snooze
@@ -17,15 +19,16 @@ _MESSAGE_MAX = 10000
 _CODE_MAX = 200
 
 
-def as_async(handler: Handler) -> AsyncHandler:
-    """Return the handler itself if it is async, else one that runs it in a thread."""
+def as_async(handler: Handler, threads: Executor) -> AsyncHandler:
+    """Return the handler itself if it is async, else one that runs it in one of the threads."""
     if inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(
         getattr(handler, "__call__", None)  # noqa: B004 - an object with an async __call__
     ):
         return handler
 
     async def in_thread(job: Job) -> Any:
-        return await asyncio.to_thread(handler, job)
+        context = contextvars.copy_context()
+        return await asyncio.get_running_loop().run_in_executor(threads, context.run, handler, job)
 
     return in_thread
 

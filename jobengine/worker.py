@@ -16,6 +16,7 @@ import random
 import signal
 import socket
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 from uuid import UUID, uuid4
 
@@ -26,7 +27,7 @@ from jobengine._retrying import persistently
 from jobengine.claimer import Claimer
 from jobengine.engine import JobEngine
 from jobengine.errors import EngineError, InvalidArgument
-from jobengine.records import Job, Report
+from jobengine.records import Report
 
 log = logging.getLogger("jobengine.worker")
 H = TypeVar("H", bound=Handler)
@@ -82,6 +83,7 @@ class Worker:
             tenant_id=tenant_id,
             two_phase="at_most_once",
         )
+        self._threads = ThreadPoolExecutor(concurrency, thread_name_prefix="jobengine-handler")
         self._book = Book()
         self._reporter = Reporter(engine, self._book)
         self._todo: asyncio.Queue[HeldJob] = asyncio.Queue()
@@ -98,7 +100,7 @@ class Worker:
         """
 
         def register(handler: H) -> H:
-            self._handlers[job_type] = as_async(handler)
+            self._handlers[job_type] = as_async(handler, self._threads)
             return handler
 
         return register
@@ -126,6 +128,7 @@ class Worker:
             for task in loops + runners:
                 task.cancel()
             await asyncio.wait(loops + runners, timeout=_GRACE)
+            self._threads.shutdown(wait=False, cancel_futures=True)
             for number in signals:
                 loop.remove_signal_handler(number)
 

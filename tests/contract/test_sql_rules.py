@@ -86,7 +86,7 @@ PLANTS = {
     ),
     # files and functions
     "two functions in a file": Plant(
-        REFUSE, FILES[REFUSE], FILES[REFUSE] + FILES["functions/_now.sql"], [("one-function", 1)]
+        REFUSE, FILES[REFUSE], FILES[REFUSE] + FILES["functions/_now.sql"], [("header-raises", 7), ("one-function", 1)]
     ),
     "function of another name": Plant(
         REFUSE, "function jobengine._refuse", "function jobengine._reject", [("file-name", 9)]
@@ -109,27 +109,27 @@ PLANTS = {
     ),
     "grant of nothing": Plant("grants.sql", "'touch'", "'torch'", [("definer", 1), ("definer", 10)]),
     # bodies
-    "now()": Plant(TOUCH, "seen_at = v_now", "seen_at = now()", [("clock", 26)]),
+    "now()": Plant(TOUCH, "seen_at = v_now", "seen_at = now()", [("clock", 25)]),
     "clock_timestamp() in a declaration": Plant(
-        TOUCH, "jobengine._now()", "clock_timestamp()", [("clock", 17), ("header-calls", 6)]
+        TOUCH, "jobengine._now()", "clock_timestamp()", [("clock", 16), ("header-calls", 6)]
     ),
-    "pg_catalog.now()": Plant(TOUCH, "= v_now", "= pg_catalog.now()", [("clock", 26)]),
-    "current_timestamp": Plant(TOUCH, "= v_now", "= current_timestamp", [("clock", 26)]),
-    "'now'": Plant(TOUCH, "= v_now", "= 'now'::timestamptz", [("clock", 26)]),
+    "pg_catalog.now()": Plant(TOUCH, "= v_now", "= pg_catalog.now()", [("clock", 25)]),
+    "current_timestamp": Plant(TOUCH, "= v_now", "= current_timestamp", [("clock", 25)]),
+    "'now'": Plant(TOUCH, "= v_now", "= 'now'::timestamptz", [("clock", 25)]),
     "clock in a default": Plant(
         MIGRATION, "not null", "not null default now()", [("clock", 3)]
     ),
     "table without schema": Plant(
-        TOUCH, "perform from jobengine.job j", "perform from job j", [("qualified", 22)]
+        TOUCH, "perform from jobengine.job j", "perform from job j", [("qualified", 21)]
     ),
     "table without schema in a migration": Plant(
         MIGRATION, "table jobengine.job", "table job", [("qualified", 3)]
     ),
     "function without schema": Plant(
-        TOUCH, "perform jobengine._refuse()", "perform _refuse()", [("header-calls", 6), ("qualified", 21)]
+        TOUCH, "perform jobengine._refuse()", "perform _refuse()", [("header-calls", 6), ("qualified", 20)]
     ),
     "type without schema": Plant(
-        TOUCH, "select s.* from", "select null::_item, s.* from", [("qualified", 28)]
+        TOUCH, "select s.* from", "select null::_item, s.* from", [("qualified", 27)]
     ),
     "built SQL": Plant(
         REFUSE, "begin\n", "begin\n    execute 'select 1';\n", [("dynamic-sql", 14)]
@@ -141,25 +141,25 @@ PLANTS = {
         "    for v_row in execute 'select 1' loop\n        null;\n    end loop;\n",
         [("dynamic-sql", 16)],
     ),
-    "star of a table": Plant(TOUCH, "select s.* from seen s", "select s.* from jobengine.job s", [("select-star", 28)]),
+    "star of a table": Plant(TOUCH, "select s.* from seen s", "select s.* from jobengine.job s", [("select-star", 27)]),
     "bare star of a join": Plant(
         TOUCH,
         "select s.* from seen s",
         "select * from seen s join jobengine.job j on true",
-        [("select-star", 28)],
+        [("select-star", 27)],
     ),
     "star into another row type": Plant(
-        TOUCH, "v_old jobengine.job;", "v_old record;", [("select-star", 23)]
+        TOUCH, "v_old jobengine.job;", "v_old record;", [("select-star", 22)]
     ),
     # the text
     "long line": Plant(REFUSE, "refuses.", "refuses " + "x" * 100 + ".", [("line-length", 1)]),
-    "capital keyword": Plant(TOUCH, "perform from", "PERFORM from", [("lower-case", 22)]),
+    "capital keyword": Plant(TOUCH, "perform from", "PERFORM from", [("lower-case", 21)]),
     "capital name in a migration": Plant(
         MIGRATION, "seen_at", "seenAt", [("lower-case", 3)]
     ),
     "tab": Plant(REFUSE, "    raise", "\traise", [("white-space", 14)]),
     "space at the end": Plant(REFUSE, "begin\n", "begin \n", [("white-space", 13)]),
-    "no line end": Plant(REFUSE, "$$;\n", "$$;", [("white-space", 16)]),
+    "no line end": Plant(REFUSE, "$$;\n", "$$;", [("white-space", 15)]),
     "typographic quote": Plant(REFUSE, "it always raises", "it’s raising", [("characters", 3)]),
 }  # fmt: skip
 
@@ -185,4 +185,6 @@ def test_every_rule_has_a_plant() -> None:
     folder = Path(__file__).parents[2] / "tools" / "sql_rules"
     code = "".join(file.read_text() for file in folder.glob("*.py") if file.stem != "plpgsql")
     planted = {rule for plant in PLANTS.values() for rule, _ in plant.found}
-    assert {rule for rule in planted if f'"{rule}"' not in code and not rule.startswith("header-")} == set()
+    assert {
+        rule for rule in planted if f'"{rule}"' not in code and not rule.startswith("header-")
+    } == set()

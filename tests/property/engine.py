@@ -131,9 +131,7 @@ class Engine:
         return [row["job_id"] for row in rows]
 
     def next_due(self, tenants: Sequence[UUID], queues: Sequence[str]) -> datetime | None:
-        rows = self._rows(
-            "select jobengine._next_due(%s, %s) as at", list(tenants), list(queues)
-        )
+        rows = self._rows("select jobengine._next_due(%s, %s) as at", list(tenants), list(queues))
         at: datetime | None = rows[0]["at"]
         return at
 

@@ -260,9 +260,7 @@ class Model(Store):
             return "conflict" if resolved_otherwise else "duplicate", status
         return "conflict" if same_lease else "stale_lease", status
 
-    def cancel(
-        self, ids: Iterable[UUID], tenant: UUID | None, reason: str
-    ) -> dict[UUID, Answer]:
+    def cancel(self, ids: Iterable[UUID], tenant: UUID | None, reason: str) -> dict[UUID, Answer]:
         return {job_id: self._cancel(job_id, tenant, reason) for job_id in sorted(set(ids))}
 
     def cancellable(self, tenant: UUID, queue: str, job_type: str | None) -> list[UUID]:
@@ -294,9 +292,7 @@ class Model(Store):
 
     # --- again, and housekeeping ---
 
-    def retry(
-        self, ids: Iterable[UUID], expires_at: datetime | None
-    ) -> dict[UUID, Answer]:
+    def retry(self, ids: Iterable[UUID], expires_at: datetime | None) -> dict[UUID, Answer]:
         keys: set[tuple[UUID, str | None]] = set()
         return {job_id: self._retry(job_id, expires_at, keys) for job_id in sorted(set(ids))}
 

@@ -78,15 +78,17 @@ def of_model(model: Model) -> Snapshot:
 def differences(expected: Snapshot, found: Snapshot) -> list[str]:
     """Say what the tables hold otherwise; a time of the engine's choice need only be in range."""
     wrong = [
-        f"{job_id} {name}: expected {_get(expected, job_id, name)}, found {_get(found, job_id, name)}"
+        f"{job_id} {name}: expected {_get(expected, job_id, name)},"
+        f" found {_get(found, job_id, name)}"
         for job_id in sorted(expected.jobs.keys() | found.jobs.keys())
         for name in _NAMES
         if not _agree(_get(expected, job_id, name), _get(found, job_id, name))
     ]
-    for part in ("live_keys", "sums", "last"):
-        if getattr(expected, part) != getattr(found, part):
-            wrong.append(f"{part}: expected {getattr(expected, part)}, found {getattr(found, part)}")
-    return wrong
+    return wrong + [
+        f"{part}: expected {getattr(expected, part)}, found {getattr(found, part)}"
+        for part in ("live_keys", "sums", "last")
+        if getattr(expected, part) != getattr(found, part)
+    ]
 
 
 def chosen_times(expected: Snapshot, found: Snapshot) -> dict[UUID, datetime]:

@@ -29,6 +29,11 @@ def enqueue(*, count: int = 1, job_type: str = "work", **arguments: Any) -> Call
     return call("enqueue", job_types=[job_type] * count, **columns)
 
 
+def keyed(key: str, value: str, **arguments: Any) -> Call:
+    """Enqueue one job with a key: `dedup_keys` or `live_keys`."""
+    return enqueue(**({key: value} | arguments))
+
+
 def claim(*, limit: int = 1, agent_id: str = "agent", **request: Any) -> Call:
     named = {name: str(v) if isinstance(v, UUID) else v for name, v in request.items()}
     asked = {"queues": ["default"], "agent_id": agent_id, "limit": limit} | named

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from uuid import UUID
 
 import psycopg
@@ -15,7 +16,6 @@ from tests.races.jobs import held, run, waiting
 from tests.races.sessions import BEGIN, Call, Session
 
 Sessions = tuple[Session, Session, Session]
-Move = Callable[[psycopg.Connection[DictRow]], tuple[UUID, Call]]
 
 
 def claimed(db: psycopg.Connection[DictRow]) -> tuple[UUID, Call]:
@@ -44,42 +44,49 @@ def retried(db: psycopg.Connection[DictRow]) -> tuple[UUID, Call]:
     return lease[0], retry(lease[0])
 
 
-MOVES = [
-    pytest.param(claimed, "pending", "running", id="ready to lease"),
-    pytest.param(released, "running", "pending", id="lease to ready"),
-    pytest.param(finished, "running", "completed", id="lease to ended"),
-    pytest.param(cancelled, "pending", "cancelled", id="ready to ended"),
-    pytest.param(retried, "failed", "pending", id="ended to ready"),
-]
+@dataclass(frozen=True)
+class Move:
+    """A job, the call that moves it, and its status before and after."""
+
+    made: Callable[[psycopg.Connection[DictRow]], tuple[UUID, Call]]
+    before: str
+    after: str
 
 
-@pytest.mark.parametrize("move, before, after", MOVES)
+moves = pytest.mark.parametrize(
+    "move",
+    [
+        pytest.param(Move(claimed, "pending", "running"), id="ready to lease"),
+        pytest.param(Move(released, "running", "pending"), id="lease to ready"),
+        pytest.param(Move(finished, "running", "completed"), id="lease to ended"),
+        pytest.param(Move(cancelled, "pending", "cancelled"), id="ready to ended"),
+        pytest.param(Move(retried, "failed", "pending"), id="ended to ready"),
+    ],
+)
+
+
+@moves
 def test_get_sees_a_job_in_flight_where_it_was_and_does_not_wait(
-    db: psycopg.Connection[DictRow], sessions: Sessions, move: Move, before: str, after: str
+    db: psycopg.Connection[DictRow], sessions: Sessions, move: Move
 ) -> None:
     one, two, _ = sessions
-    job, call = move(db)
+    job, call = move.made(db)
 
     one.begin(call)
-    assert [row["status"] for row in two.run(get(job))] == [before]
+    assert [row["status"] for row in two.run(get(job))] == [move.before]
     one.commit()
 
-    assert [row["status"] for row in two.run(get(job))] == [after]
+    assert [row["status"] for row in two.run(get(job))] == [move.after]
 
 
 @pytest.mark.parametrize("table", ["ready", "lease", "ended"])
-@pytest.mark.parametrize("move, before, after", MOVES)
+@moves
 def test_get_that_is_halted_while_the_job_moves_sees_it_once(
-    db: psycopg.Connection[DictRow],
-    sessions: Sessions,
-    move: Move,
-    before: str,
-    after: str,
-    table: str,
+    db: psycopg.Connection[DictRow], sessions: Sessions, move: Move, table: str
 ) -> None:
     """Its statement has begun, and it cannot read one of the tables until the job has moved."""
     one, two, _ = sessions
-    job, call = move(db)
+    job, call = move.made(db)
 
     one.run(BEGIN)
     one.run(Call(sql.SQL("set local role jobengine_owner"), {}))
@@ -96,4 +103,4 @@ def test_get_that_is_halted_while_the_job_moves_sees_it_once(
     one.commit()
 
     (row,) = halted.rows()
-    assert row["status"] in (before, after)
+    assert row["status"] in (move.before, move.after)

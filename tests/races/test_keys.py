@@ -8,7 +8,7 @@ import psycopg
 import pytest
 from psycopg.rows import DictRow
 
-from tests.races.calls import call, claim, enqueue, finish, prune, retry
+from tests.races.calls import call, claim, enqueue, finish, keyed, prune, retry
 from tests.races.jobs import held, run, status, waiting
 from tests.races.sessions import Running, Session
 
@@ -26,8 +26,8 @@ def test_the_second_enqueue_of_a_key_waits_and_gets_the_first_job(
 ) -> None:
     one, two, _ = sessions
 
-    (first,) = one.begin(enqueue(**{key: "k"}))
-    second = two.send(enqueue(**{key: "k"})).waits_for(one)
+    (first,) = one.begin(keyed(key, "k"))
+    second = two.send(keyed(key, "k")).waits_for(one)
     one.commit()
 
     assert answer(second) == ("duplicate", first["job_id"])
@@ -40,8 +40,8 @@ def test_the_second_enqueue_of_a_key_makes_the_job_when_the_first_rolls_back(
 ) -> None:
     one, two, _ = sessions
 
-    (first,) = one.begin(enqueue(**{key: "k"}))
-    second = two.send(enqueue(**{key: "k"})).waits_for(one)
+    (first,) = one.begin(keyed(key, "k"))
+    second = two.send(keyed(key, "k")).waits_for(one)
     one.rollback()
 
     verdict, job = answer(second)
@@ -56,10 +56,10 @@ def test_another_key_and_another_tenant_do_not_wait(
 ) -> None:
     one, two, _ = sessions
 
-    one.begin(enqueue(**{key: "k"}))
+    one.begin(keyed(key, "k"))
 
-    assert two.run(enqueue(**{key: "other"}))[0]["verdict"] == "ok"
-    assert two.run(enqueue(**{key: "k"}, tenant_ids=UUID(int=1)))[0]["verdict"] == "ok"
+    assert two.run(keyed(key, "other"))[0]["verdict"] == "ok"
+    assert two.run(keyed(key, "k", tenant_ids=UUID(int=1)))[0]["verdict"] == "ok"
 
 
 @pytest.mark.parametrize("key", ["dedup_keys", "live_keys"])
@@ -69,7 +69,7 @@ def test_two_enqueues_of_the_same_keys_in_opposite_order_do_not_deadlock(
 ) -> None:
     one, two, three = sessions
     other_key = "b" if held_key == "a" else "a"
-    three.begin(enqueue(**{key: held_key}))
+    three.begin(keyed(key, held_key))
 
     types = ["work", "work"]
     forth = call("enqueue", job_types=types, **{key: [held_key, other_key]})

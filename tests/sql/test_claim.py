@@ -193,7 +193,7 @@ class TestExpiry:
     """A row past expires_at is never handed out."""
 
     def test_an_expired_job_lapses_on_the_way(self, engine: Engine) -> None:
-        expired = engine.enqueue(expires_in=10)
+        expired = engine.enqueue(expires_in=10, priority=0)
         due = engine.enqueue(expires_in=10.001)
         engine.clock.advance(10)
         assert ids(engine.claim(1)) == [due]
@@ -250,8 +250,7 @@ class TestMarks:
 
     def test_a_mark_bounds_run_at_before_the_id(self, engine: Engine) -> None:
         late = engine.enqueue(run_at=after(-1))
-        early = engine.enqueue(run_at=after(-2))
-        same_time = engine.enqueue(run_at=after(-2))
+        early, same_time = engine.enqueue_many(2, run_at=after(-2))
         marks = [mark(engine.job(early))]
         assert ids(engine.claim(10, marks=marks)) == [same_time, late]
 

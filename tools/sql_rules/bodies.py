@@ -6,19 +6,8 @@ from collections.abc import Iterator
 
 from pglast import ast
 
-from tools.sql_rules.reading import (
-    SCHEMA,
-    Code,
-    Engine,
-    Finding,
-    Function,
-    Node,
-    Script,
-    Statement,
-    dotted,
-    is_a,
-    walk,
-)
+from tools.sql_rules.code import SCHEMA, Code, Node, Statement, dotted, is_a, walk
+from tools.sql_rules.reading import Engine, Finding, Function, Script
 
 MAXIMUM_LINES = 80
 CLOCKS = {
@@ -121,16 +110,12 @@ def _bare_names(engine: Engine, statement: Statement) -> Iterator[tuple[str, int
         if len(call.funcname) == 1 and call.funcname[0].sval in ours:
             yield call.funcname[0].sval, call.location
     for named in statement.find(ast.TypeName):
-        if named.names and len(named.names) == 1 and named.names[0].sval in _row_types(engine):
+        if len(named.names) == 1 and named.names[0].sval in engine.types | engine.tables:
             yield named.names[0].sval, named.location
 
 
-def _row_types(engine: Engine) -> frozenset[str]:
-    return engine.types | engine.tables
-
-
 def _stars(function: Function) -> Iterator[Finding]:
-    """A star is fine where the row type of the same relation receives it, or a list within."""
+    """A table's star is fine only where the row type of that table receives it."""
     for statement in function.code.statements:
         for select in statement.find(ast.SelectStmt):
             for table, location in _starred(select, statement):

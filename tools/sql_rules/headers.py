@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from pglast import ast, enums
 
-from tools.sql_rules.reading import SCHEMA, Engine, Finding, Function
+from tools.sql_rules.code import SCHEMA
+from tools.sql_rules.reading import Engine, Finding, Function
 
 FIELDS = ("Transition", "Returns", "Writes", "Locks", "Calls", "Raises", "Concurrency")
 STATUSES = (

@@ -16,7 +16,8 @@ from psycopg.rows import class_row
 from jobengine import schema
 from jobengine.embedded import EmbeddedPostgres
 from tools.sql_rules import debian
-from tools.sql_rules.reading import SCHEMA, Engine, Finding
+from tools.sql_rules.code import SCHEMA
+from tools.sql_rules.reading import Engine, Finding
 
 # Function, message: why the finding is not true of it.
 ACCEPTED = {

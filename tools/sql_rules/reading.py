@@ -1,7 +1,4 @@
-"""Reads the engine's SQL files into what the rules look at: text, header, options, statements.
-
-PostgreSQL's own parser does the reading (pglast), of SQL and of PL/pgSQL alike.
-"""
+"""Reads the engine's SQL files into what the rules look at: text, header, options, statements."""
 
 from __future__ import annotations
 
@@ -11,16 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pglast import ast, parse_plpgsql, parse_sql
+from pglast import ast
 
-SCHEMA = "jobengine"
-# What comes before a bare expression of PL/pgSQL, to make a statement of it.
-_EXPRESSION = "select "
-# Modes of PL/pgSQL's expressions: 0 is a statement, 2 an expression, above an assignment.
-_STATEMENT_MODE, _EXPRESSION_MODE = 0, 2
-
-# A node of the parser's tree. pglast types every slot as optional; the grammar says which are not.
-Node = Any
+from tools.sql_rules.code import Code, Node, dotted, is_a, parsed, procedural, statements
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -31,49 +21,6 @@ class Finding:
     line: int
     rule: str
     message: str
-
-
-@dataclass(frozen=True, slots=True)
-class Statement:
-    """One SQL statement or expression, wherever it stands."""
-
-    text: str
-    line: int
-    tree: Node
-    target: str | None = None
-    """The variable that receives the row of `select … into`."""
-
-    def find(self, kind: type[ast.Node]) -> Iterator[Node]:
-        """Every node of this kind in it."""
-        return (node for node in walk(self.tree) if isinstance(node, kind))
-
-    def line_of(self, location: int) -> int:
-        """The file's line of a place in the text; a place is counted in bytes."""
-        return self.line + self.text.encode()[: max(location, 0)].count(b"\n")
-
-
-@dataclass(frozen=True, slots=True)
-class Block:
-    """What a statement of PL/pgSQL tells beyond the SQL in it."""
-
-    kind: str
-    line: int
-
-
-@dataclass(frozen=True, slots=True)
-class Code:
-    """A body: of a function, of a `do` block, or the statements of a plain file."""
-
-    statements: tuple[Statement, ...]
-    blocks: tuple[Block, ...] = ()
-    raised: frozenset[str] = frozenset()
-    """The error codes of its `raise` statements."""
-
-    def find(self, kind: type[ast.Node]) -> Iterator[tuple[Statement, Node]]:
-        """Every node of this kind, with the statement it stands in."""
-        for statement in self.statements:
-            for node in statement.find(kind):
-                yield statement, node
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,13 +67,12 @@ class Script:
     """A file that is not a function: a migration, the view, grants."""
 
     path: Path
-    text: str
     code: Code
 
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """Every SQL file of a folder."""
+    """Every SQL file of a folder; the functions by the names of their files."""
 
     folder: Path
     functions: dict[str, Function]
@@ -134,7 +80,7 @@ class Engine:
     types: frozenset[str]
     tables: frozenset[str]
     problems: tuple[Finding, ...]
-    """Files that hold no function, or several, or no SQL at all."""
+    """Files in `functions` that hold none, or several."""
 
     @property
     def files(self) -> list[Path]:
@@ -142,42 +88,17 @@ class Engine:
         return sorted(self.folder.rglob("*.sql"))
 
 
-def walk(node: object) -> Iterator[Node]:
-    """Yield a node and all nodes below it."""
-    if isinstance(node, ast.Node):
-        yield node
-        for slot in node:
-            yield from walk(getattr(node, slot))
-    elif isinstance(node, tuple):
-        for part in node:
-            yield from walk(part)
-
-
-def is_a(node: Node, *kinds: type[ast.Node]) -> bool:
-    """Tell the kind of a node, which stays untyped."""
-    return isinstance(node, kinds)
-
-
-def dotted(names: tuple[Any, ...]) -> str:
-    """Write a qualified name as it is written in SQL."""
-    return ".".join(name.sval for name in names)
-
-
-def _parsed(text: str) -> list[Node]:
-    return list(parse_sql(text))
-
-
 def read(folder: Path) -> Engine:
     """Read every SQL file of an engine's folder."""
     scripts = tuple(
-        Script(path, path.read_text(), _code(path.read_text()))
+        Script(path, _script_code(path.read_text()))
         for path in sorted(folder.rglob("*.sql"))
         if path.parent.name != "functions"
     )
     found = [_read_function(path) for path in sorted((folder / "functions").glob("*.sql"))]
     return Engine(
         folder=folder,
-        functions={item.name: item for item in found if isinstance(item, Function)},
+        functions={item.path.stem: item for item in found if isinstance(item, Function)},
         scripts=scripts,
         types=_created(scripts, ast.CompositeTypeStmt, "typevar"),
         tables=_created(scripts, ast.CreateStmt, "relation"),
@@ -193,14 +114,16 @@ def _created(scripts: tuple[Script, ...], kind: type[ast.Node], slot: str) -> fr
 
 def _read_function(path: Path) -> Function | Finding:
     text = path.read_text()
-    trees = [raw.stmt for raw in _parsed(text)]
+    trees = [raw.stmt for raw in parsed(text)]
     if len(trees) != 1 or not is_a(trees[0], ast.CreateFunctionStmt):
         return Finding(path, 1, "one-function", "a file holds one `create function`, nothing else")
     tree = trees[0]
     lines = text.splitlines()
     line = next(n for n, content in enumerate(lines, 1) if content.startswith("create "))
+    body = _option(tree.options, "as")[0].sval
+    body_line = _line_of(body, text)
+    plain = _option(tree.options, "language").sval == "sql"
     *schema, name = (part.sval for part in tree.funcname)
-    body, body_line = _body(text, tree.options)
     return Function(
         path=path,
         name=name,
@@ -210,112 +133,29 @@ def _read_function(path: Path) -> Function | Finding:
         header=tuple(lines[: line - 1]),
         body=body,
         body_line=body_line,
-        code=_function_code(text, body, body_line, tree),
+        code=Code(tuple(statements(body, body_line))) if plain else procedural(text, body_line),
     )
 
 
-def _body(text: str, options: tuple[Node, ...]) -> tuple[str, int]:
-    """Return the text between the dollars and the line that it begins on."""
-    body: str = next(option.arg[0].sval for option in options if option.defname == "as")
-    return body, text.count("\n", 0, text.index(body)) + 1
-
-
-def _function_code(text: str, body: str, line: int, tree: Node) -> Code:
-    language = next(option.arg.sval for option in tree.options if option.defname == "language")
-    if language == "sql":
-        return Code(tuple(_statements(body, line)))
-    return _procedural(text, line)
-
-
-def _code(text: str) -> Code:
+def _script_code(text: str) -> Code:
     """Read a plain file; what is inside of its `do` blocks counts as well."""
-    plain, blocks = [], []
-    for statement in _statements(text, 1):
-        if is_a(statement.tree, ast.DoStmt):
-            body = next(arg.arg.sval for arg in statement.tree.args if arg.defname == "as")
-            line = statement.line + statement.text.count("\n", 0, statement.text.index(body))
-            blocks.append(_procedural(statement.text, line))
-        plain.append(statement)
+    plain = tuple(statements(text, 1))
+    blocks = [
+        procedural(
+            item.text, item.line + _line_of(_option(item.tree.args, "as").sval, item.text) - 1
+        )
+        for item in plain
+        if is_a(item.tree, ast.DoStmt)
+    ]
     return Code(
-        tuple(plain) + tuple(inner for block in blocks for inner in block.statements),
+        plain + tuple(inner for block in blocks for inner in block.statements),
         tuple(inner for block in blocks for inner in block.blocks),
     )
 
 
-def _statements(text: str, line: int) -> Iterator[Statement]:
-    encoded = text.encode()
-    for raw in _parsed(text):
-        start = raw.stmt_location
-        end = start + raw.stmt_len if raw.stmt_len else len(encoded)
-        begun = len(encoded[start:end]) - len(encoded[start:end].lstrip())
-        before = encoded[: start + begun].decode()
-        part = encoded[start + begun : end].decode()
-        yield Statement(part, line + before.count("\n"), _parsed(part)[0].stmt)
+def _option(options: tuple[Node, ...], name: str) -> Node:
+    return next(option.arg for option in options if option.defname == name)
 
 
-def _procedural(text: str, line: int) -> Code:
-    statements: list[Statement] = []
-    blocks: list[Block] = []
-    raised: set[str] = set()
-    for kind, content, at in _parts(parse_plpgsql(_readable(text)), line):
-        if kind == "PLpgSQL_expr":
-            statements.append(_expression(content, at))
-        else:
-            blocks.append(Block(kind.removeprefix("PLpgSQL_"), at))
-        if kind == "PLpgSQL_stmt_raise":
-            raised.update(_raised(content))
-        if kind == "PLpgSQL_stmt_execsql":
-            target = content.get("target", {})
-            inner = _expression(content["sqlstmt"]["PLpgSQL_expr"], at, _target(target))
-            statements.append(inner)
-    return Code(tuple(statements), tuple(blocks), frozenset(raised))
-
-
-def _readable(text: str) -> str:
-    """Replace our types in the declarations, which the parser looks up in a catalog it lacks."""
-    head, begin, rest = text.partition("\nbegin\n")
-    head = re.sub(rf"\b{SCHEMA}\.\w+\[\]", "text[]", head)
-    head = re.sub(rf"(\n +\w+) {SCHEMA}\.\w+;", r"\1 record;", head)
-    head = re.sub(rf"\b(setof|returns) {SCHEMA}\.\w+\b(?!\()", r"\1 text", head)
-    return head + begin + rest
-
-
-def _parts(node: object, line: int, at: int = 0) -> Iterator[tuple[str, dict[str, Any], int]]:
-    """Yield every node of PL/pgSQL's tree with the file's line of the statement it belongs to."""
-    if isinstance(node, list):
-        for part in node:
-            yield from _parts(part, line, at)
-    elif isinstance(node, dict):
-        for kind, content in node.items():
-            here = at
-            if isinstance(content, dict) and "lineno" in content:
-                here = line + content["lineno"] - 1
-            if kind.startswith("PLpgSQL_"):
-                yield kind, content, here
-            # The statement itself is read where its target is known.
-            inner = (
-                {k: v for k, v in content.items() if k != "sqlstmt"}
-                if kind == "PLpgSQL_stmt_execsql"
-                else content
-            )
-            yield from _parts(inner, line, here)
-
-
-def _expression(content: dict[str, Any], line: int, target: str | None = None) -> Statement:
-    query, mode = content["query"], content["parseMode"]
-    if mode > _EXPRESSION_MODE:
-        query = query.partition(":=")[2].strip()
-    text = query if mode == _STATEMENT_MODE else _EXPRESSION + query
-    return Statement(text, line, _parsed(text)[0].stmt, target)
-
-
-def _target(target: dict[str, Any]) -> str | None:
-    name: str | None = target.get("PLpgSQL_rec", {}).get("refname")
-    return name
-
-
-def _raised(content: dict[str, Any]) -> Iterator[str]:
-    for option in content.get("options", ()):
-        yield from re.findall(
-            r"'(JE\d{3})'", option["PLpgSQL_raise_option"]["expr"]["PLpgSQL_expr"]["query"]
-        )
+def _line_of(part: str, text: str) -> int:
+    return text.count("\n", 0, text.index(part)) + 1

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from pglast import ast
 
-from tools.sql_rules.reading import SCHEMA, Engine, Finding, Function, Script
+from tools.sql_rules.code import SCHEMA
+from tools.sql_rules.reading import Engine, Finding, Function, Script
 
 GRANTS = "grants.sql"
 

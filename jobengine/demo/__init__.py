@@ -1,0 +1,1 @@
+"""`jobengine demo`: hash every file of a folder with workers that get killed, and prove the result."""

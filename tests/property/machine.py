@@ -1,0 +1,213 @@
+"""A state machine over a `Pair`: Hypothesis chooses the steps, the pair judges them."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+from uuid import UUID
+
+import psycopg
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    MultipleResults,
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    multiple,
+    precondition,
+    rule,
+)
+from psycopg.rows import DictRow
+
+from tests.conftest import Clock
+from tests.property.jobs import Item, Report, Request
+from tests.property.model import NO_TENANT
+from tests.property.pair import TYPES, HeldLease, Pair
+
+AGENTS = ("ada", "bob", "cyd")
+TENANTS = (NO_TENANT, UUID(int=1))
+QUEUES = ("default", "side")
+OUTCOMES = ("completed", "failed", "rejected", "snooze", "cancelled", "unknown")
+# A settle batch of 17 jobs can be split to single ones, a larger one cannot: see _settle.sql.
+MOST_JOBS = 17
+
+
+def _maybe(*values: Any) -> st.SearchStrategy[Any]:
+    """Mostly None, else one of the values."""
+    return st.sampled_from([None] * (len(values) + 1) + list(values))
+
+
+def _with_key(item: Item, kind: str | None, key: str) -> Item:
+    values = {name: getattr(item, name) for name in Item.__dataclass_fields__}
+    return Item(**values | {kind: key} if kind else values)
+
+
+items = st.builds(
+    _with_key,
+    st.builds(
+        Item,
+        job_type=st.sampled_from([kind.name for kind in TYPES]),
+        parent=st.sampled_from([1, 1, 1, 2, 2, 3]),
+        tenant=_maybe(TENANTS[1]),
+        queue=_maybe(QUEUES[1]),
+        priority=_maybe(0, 9),
+        delay=_maybe(5, 30),
+        expires_in=_maybe(8, 40),
+        max_attempts=_maybe(1),
+    ),
+    _maybe("dedup_key", "live_key"),
+    st.sampled_from(["a", "b"]),
+)
+
+requests = st.builds(
+    Request,
+    agent=st.sampled_from(AGENTS),
+    queues=st.sampled_from([QUEUES, QUEUES, QUEUES[::-1], QUEUES[:1]]),
+    limit=st.sampled_from([1, 2, 9]),
+    tenant=_maybe(*TENANTS),
+    request_id=_maybe(UUID(int=11), UUID(int=12)),
+    two_phase=st.sampled_from(["never", "never", "at_most_once", "always"]),
+)
+
+
+def _report(lease: HeldLease, outcome: str, delay: float | None) -> Report:
+    job_id, epoch = lease
+    wrong = outcome in ("failed", "rejected", "unknown")
+    return Report(
+        job_id,
+        epoch,
+        outcome,
+        delay=delay,
+        output={"epoch": epoch} if outcome == "completed" else None,
+        error_code="oops" if wrong else None,
+        error_message=f"by {epoch}" if wrong else None,
+    )
+
+
+class EngineMachine(RuleBasedStateMachine):
+    """The rules. `bound` gives it the database to run on."""
+
+    conn: ClassVar[psycopg.Connection[DictRow]]
+    clock: ClassVar[Clock]
+
+    jobs: Bundle[UUID] = Bundle("jobs")
+    leases: Bundle[HeldLease] = Bundle("leases")
+    outcomes = st.sampled_from(OUTCOMES)
+    delays = _maybe(0, 3)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pair = Pair(self.conn, self.clock)
+        self.memory: dict[str, list[HeldLease]] = {agent: [] for agent in AGENTS}
+
+    def teardown(self) -> None:
+        self.pair.close()
+
+    @invariant()
+    def engine_equals_model(self) -> None:
+        self.pair.check()
+
+    # --- a client ---
+
+    @initialize(target=jobs, new=st.lists(items, min_size=3, max_size=5))
+    def begin(self, new: list[Item]) -> MultipleResults[UUID]:
+        return multiple(*self.pair.enqueue(new))
+
+    @precondition(lambda self: len(self.pair.model.jobs) < MOST_JOBS - 3)
+    @rule(target=jobs, new=st.lists(items, min_size=1, max_size=3))
+    def enqueue(self, new: list[Item]) -> MultipleResults[UUID]:
+        return multiple(*self.pair.enqueue(new))
+
+    @rule(ids=st.lists(jobs, min_size=1, max_size=3), tenant=_maybe(*TENANTS))
+    def cancel(self, ids: list[UUID], tenant: UUID | None) -> None:
+        self.pair.cancel(ids, "enough", tenant)
+
+    @rule(
+        tenant=st.sampled_from(TENANTS), queue=st.sampled_from(QUEUES), kind=_maybe("sum", "once")
+    )
+    def cancel_queue(self, tenant: UUID, queue: str, kind: str | None) -> None:
+        self.pair.cancel_queue(tenant, queue, kind, "closed")
+
+    # --- agents ---
+
+    @rule(target=leases, asked=st.lists(requests, min_size=1, max_size=2))
+    def claim(self, asked: list[Request]) -> MultipleResults[HeldLease]:
+        granted = self.pair.claim(asked)
+        for agent, lease in granted:
+            if lease not in self.memory[agent]:
+                self.memory[agent].append(lease)
+        return multiple(*(lease for _, lease in granted))
+
+    @rule(held=st.lists(leases, min_size=1, max_size=3))
+    def start(self, held: list[HeldLease]) -> None:
+        self.pair.start(held)
+
+    @rule(held=st.lists(leases, min_size=1, max_size=2), seconds=_maybe(2, 30))
+    def extend(self, held: list[HeldLease], seconds: float | None) -> None:
+        self.pair.extend(held, seconds)
+
+    @rule(held=st.lists(leases, min_size=1, max_size=2))
+    def release(self, held: list[HeldLease]) -> None:
+        self.pair.release(held)
+
+    @rule(reports=st.lists(st.builds(_report, leases, outcomes, delays), min_size=1, max_size=3))
+    def finish(self, reports: list[Report]) -> None:
+        self.pair.finish(reports)
+
+    @rule(agent=st.sampled_from(AGENTS), outcome=outcomes, delay=delays)
+    def finish_all(self, agent: str, outcome: str, delay: float | None) -> None:
+        """An agent reports on everything that it remembers, stale or not."""
+        held, self.memory[agent] = self.memory[agent], []
+        if held:
+            self.pair.finish([_report(lease, outcome, delay) for lease in held])
+
+    @rule(agent=st.sampled_from(AGENTS))
+    def crash(self, agent: str) -> None:
+        """An agent forgets what it holds; its leases can only run out."""
+        self.memory[agent] = []
+
+    # --- an operator, and housekeeping ---
+
+    @rule(ids=st.lists(jobs, min_size=1, max_size=3), expires_in=_maybe(-1, 20))
+    def retry(self, ids: list[UUID], expires_in: float | None) -> None:
+        self.pair.retry(ids, expires_in)
+
+    @rule()
+    def sweep(self) -> None:
+        self.pair.sweep()
+
+    @rule(keep_seconds=st.sampled_from([0, 20]))
+    def prune(self, keep_seconds: float) -> None:
+        self.pair.prune(keep_seconds)
+
+    @rule(tenant=_maybe(*TENANTS))
+    def look(self, tenant: UUID | None) -> None:
+        self.pair.look(tenant)
+
+    # --- the world ---
+
+    @rule(seconds=st.sampled_from([1, 5, 11, 60, -1, -30]))
+    def tick(self, seconds: float) -> None:
+        self.pair.tick(seconds)
+
+    @rule(seconds=st.sampled_from([5, 11]))
+    def tick_and_sweep(self, seconds: float) -> None:
+        self.pair.tick(seconds)
+        self.pair.sweep()
+
+    @rule(mood=st.sampled_from(["calm", "calm", "broken", "locked"]))
+    def mood(self, mood: str) -> None:
+        self.pair.mood(mood)
+
+    @rule(job_id=jobs)
+    def poison(self, job_id: UUID) -> None:
+        """Make the settle of this job fail, or work again."""
+        if job_id in self.pair.model.host.poison:
+            self.pair.heal(job_id)
+        else:
+            self.pair.poison(job_id)
+
+
+def bound(conn: psycopg.Connection[DictRow], clock: Clock) -> type[EngineMachine]:
+    """Return the machine on this database."""
+    return type("EngineMachine", (EngineMachine,), {"conn": conn, "clock": clock})
