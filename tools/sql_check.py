@@ -14,6 +14,27 @@ from jobengine import schema
 from tools.sql_rules import bodies, debian, headers, layout, plpgsql, rights
 from tools.sql_rules.reading import Engine, Finding, read
 
+RULES = {
+    "body-length": "a body has at most 80 lines",
+    "characters": "ASCII, the arrow of transitions and the ellipsis",
+    "clock": "only jobengine._now() reads a clock",
+    "definer": "exactly the granted functions are SECURITY DEFINER",
+    "dynamic-sql": "only _settle runs SQL that it builds",
+    "file-name": "a file has the name of its function, which is in schema jobengine",
+    "header-form": "one sentence, then the seven fields in their order, at most 25 lines",
+    "header-writes": "the tables that the body itself inserts into, updates or deletes from",
+    "header-calls": "the functions of ours that the body itself calls",
+    "header-raises": "the error codes raised here or by what is called",
+    "header-locks": "`for update` says whether it waits or skips; changed rows are named",
+    "line-length": "at most 120 characters",
+    "lower-case": "keywords and names are lower case",
+    "one-function": "a file in functions/ is one `create function` and its header",
+    "qualified": "tables, functions and types of ours are written with their schema",
+    "search-path": "every function pins its search path",
+    "select-star": "no star stands for the columns of a table",
+    "white-space": "no tabs, none at the end of a line, one line end at the end of a file",
+}
+
 
 def own_rules(engine: Engine) -> list[Finding]:
     """Everything that our rules find, in the order of the files."""

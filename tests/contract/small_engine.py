@@ -29,7 +29,8 @@ begin
     select * into v_old from jobengine.job j limit 1;
     return query
     with seen as (
-        update jobengine.job j set seen_at = v_now where j.job_id = any (p_job_ids) returning j.job_id
+        update jobengine.job j set seen_at = v_now where j.job_id = any (p_job_ids)
+        returning j.job_id
     )
     select s.* from seen s;
 end;
@@ -78,9 +79,10 @@ do $$
 declare
     v_grant record;
 begin
-    for v_grant in select g.function from (values ('touch', 'jobengine_client')) g (function, roles)
+    for v_grant in
+        select g.function from (values ('touch', 'jobengine_client')) g (function, roles)
     loop
-        execute pg_catalog.format('grant execute on function jobengine.%I to public', v_grant.function);
+        execute pg_catalog.format('grant execute on function jobengine.%I to x', v_grant.function);
     end loop;
 end;
 $$;

@@ -6,7 +6,6 @@ HYPOTHESIS_PROFILE=deep runs it longer.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 
 import psycopg
 import pytest
@@ -22,8 +21,8 @@ settings.register_profile("deep", max_examples=500, stateful_step_count=50, prin
 
 
 @pytest.fixture
-def machine(db: psycopg.Connection[DictRow]) -> Iterator[type[EngineMachine]]:
-    yield bound(db, prepare(db))
+def machine(db: psycopg.Connection[DictRow]) -> type[EngineMachine]:
+    return bound(db, prepare(db))
 
 
 def test_the_engine_does_what_the_model_says(machine: type[EngineMachine]) -> None:

@@ -77,9 +77,9 @@ class Session:
         self._watcher = watcher
         self.pid = self._conn.info.backend_pid
 
-    def send(self, call: Call) -> Running:
-        """Start a call and return at once."""
-        return Running(self._watcher, self.pid, self._thread.submit(self._execute, call))
+    def send(self, *calls: Call) -> Running:
+        """Start calls, one after the other, and return at once; the last one gives the rows."""
+        return Running(self._watcher, self.pid, self._thread.submit(self._execute, calls))
 
     def run(self, call: Call) -> Rows:
         """Make a call that is to end without the help of any other session."""
@@ -87,8 +87,7 @@ class Session:
 
     def begin(self, call: Call) -> Rows:
         """Make a call and keep its transaction open."""
-        self.run(BEGIN)
-        return self.run(call)
+        return self.send(BEGIN, call).rows()
 
     def commit(self) -> None:
         self.run(COMMIT)
@@ -100,8 +99,9 @@ class Session:
         self._thread.shutdown()
         self._conn.close()
 
-    def _execute(self, call: Call) -> Rows:
-        cursor = self._conn.execute(call.query, call.params or None)
+    def _execute(self, calls: tuple[Call, ...]) -> Rows:
+        for call in calls:
+            cursor = self._conn.execute(call.query, call.params or None)
         return cursor.fetchall() if cursor.description else []
 
 

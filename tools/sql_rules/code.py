@@ -100,7 +100,7 @@ def statements(text: str, line: int) -> Iterator[Statement]:
 
 
 def procedural(text: str, line: int) -> Code:
-    """Read one `create function` or `do` in PL/pgSQL, whose body begins on this line of the file."""
+    """Read a `create function` or `do` in PL/pgSQL whose body begins on this line of the file."""
     text = _readable(text)
     reader = _Reader(text, line - _body_line(text))
     for kind, content, at in _parts(parse_plpgsql(text)):
@@ -138,7 +138,7 @@ class _Reader:
 
     def _line_of(self, query: str, at: int) -> int:
         """A query begins on its statement's line or below it."""
-        first = query.split("\n")[0]
+        first = query.partition("\n")[0]
         below = enumerate(self._lines[at - 1 :], at)
         return next((number for number, content in below if first in content), at)
 

@@ -122,7 +122,7 @@ def _truth(engine: Engine, function: Function, header: Header) -> Iterator[Findi
     for field, true in {
         "Writes": written(function),
         "Calls": called(function),
-        "Raises": raised(engine, function.name),
+        "Raises": raised(engine, function.path.stem),
     }.items():
         said = header.names(field)
         for name in sorted(true - said):
@@ -173,8 +173,8 @@ def raised(engine: Engine, name: str) -> frozenset[str]:
     ahead = {name}
     while ahead:
         function = engine.functions.get(ahead.pop())
-        if function is not None and function.name not in seen:
-            seen.add(function.name)
+        if function is not None and function.path.stem not in seen:
+            seen.add(function.path.stem)
             codes |= function.code.raised
             ahead |= called(function)
     return frozenset(codes)

@@ -26,7 +26,7 @@ def check(engine: Engine) -> Iterator[Finding]:
         if not function.security_definer and function.name in granted:
             yield _finding(function, "definer", f"granted in {GRANTS}, but not SECURITY DEFINER")
     for script in engine.scripts:
-        for name in sorted(_granted(script) - engine.functions.keys()):
+        for name in sorted(_granted(script).keys() - engine.functions.keys()):
             yield Finding(script.path, 1, "definer", f"grants {name}, which no file creates")
 
 
@@ -42,15 +42,20 @@ def _finding(function: Function, rule: str, message: str) -> Finding:
 
 def granted_functions(engine: Engine) -> frozenset[str]:
     """Return the functions that some role may call: the engine's public ones."""
-    return frozenset(name for script in engine.scripts for name in _granted(script))
+    return frozenset(granted_roles(engine))
 
 
-def _granted(script: Script) -> frozenset[str]:
+def granted_roles(engine: Engine) -> dict[str, str]:
+    """Return which roles may call each of them."""
+    return {name: roles for script in engine.scripts for name, roles in _granted(script).items()}
+
+
+def _granted(script: Script) -> dict[str, str]:
     """Read the list of functions and roles in grants.sql."""
     if script.path.name != GRANTS:
-        return frozenset()
-    return frozenset(
-        row[0].val.sval
+        return {}
+    return {
+        row[0].val.sval: row[1].val.sval
         for _, select in script.code.find(ast.SelectStmt)
         for row in select.valuesLists or ()
-    )
+    }

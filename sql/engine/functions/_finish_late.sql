@@ -19,8 +19,6 @@ declare
     v_resolved integer[];
     v_failed uuid[];
 begin
-    perform from jobengine.ended e
-    where e.job_id = any (p_job_ids) and e.status = 'unknown' order by e.job_id for update;
     with report as (
         select distinct on (u.job_id) u.*
         from unnest(p_job_ids, p_lease_epochs, p_outcomes, p_outputs, p_error_codes, p_error_messages)

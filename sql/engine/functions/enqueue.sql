@@ -39,7 +39,7 @@ begin
     if p_dedup_keys is null and p_live_keys is null then
         return query select * from jobengine._enqueue_plain(v_jobs, v_now);
     else
-        return query select * from jobengine._enqueue_keyed(v_jobs, v_now);
+        return query select k.item, k.job_id, k.verdict from jobengine._enqueue_keyed(v_jobs, v_now) k order by k.item;
     end if;
     perform jobengine._notify_ready(array_agg(j.tenant_id), array_agg(j.queue), v_now) from unnest(v_jobs) j;
 end;

@@ -5,7 +5,8 @@
 --   (recorded, the parent follows later); `duplicate` (reported before); `conflict` (same lease, ended another
 --   way); `stale_lease`; `not_found`.
 -- Writes: lease, ready, failure
--- Locks: its leases, sorted by id; then what _end and _finish_late lock.
+-- Locks: its leases, sorted by id; then unknown jobs that it names, sorted by id; then what _end and
+--   _finish_late lock.
 -- Calls: _now, _check_reports, _backoff, _end, _finish_late
 -- Raises: JE002
 -- Concurrency: only the newest lease counts. Outcomes: completed, failed (again later while attempts are left,
@@ -88,6 +89,10 @@ begin
            array_agg(j.item::integer), array_agg(j.status)
     into v_endings, v_items, v_statuses
     from judged j;
+    if coalesce(cardinality(v_items), 0) < cardinality(p_job_ids) then    -- before the parents, which _end locks
+        perform from jobengine.ended e
+        where e.job_id = any (p_job_ids) and e.status = 'unknown' order by e.job_id for update;
+    end if;
     if v_endings is not null then
         v_failed := jobengine._end(v_endings, v_now);
     end if;
