@@ -1,7 +1,7 @@
 """From records to the array arguments of the SQL functions, checking what only Python can check.
 
-Ranges, names and combinations are the SQL functions' business, which name field and rule; here it is
-what could not even be sent, or would arrive as something else.
+Ranges, names and combinations are the SQL functions' business, which name field and rule; here it
+is what could not even be sent, or would arrive as something else.
 """
 
 from __future__ import annotations

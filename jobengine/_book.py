@@ -103,9 +103,5 @@ class Book:
         """Return the jobs whose handler has not come to its end."""
         return self._where(lambda held: not held.reported)
 
-    def reported(self) -> list[HeldJob]:
-        """Return the jobs whose report is not acknowledged yet."""
-        return self._where(lambda held: held.reported)
-
     def _where(self, condition: Callable[[HeldJob], bool]) -> list[HeldJob]:
         return [held for held in self._held.values() if condition(held)]

@@ -1,4 +1,4 @@
-"""Reports what became of jobs, in batches: what comes together while one is under way is the next."""
+"""Reports what became of jobs: what comes together while one batch is under way is the next."""
 
 from __future__ import annotations
 
@@ -26,12 +26,19 @@ class Reporter:
         self._book = book
         self._reports: list[tuple[HeldJob, Report]] = []
         self._came = asyncio.Event()
+        self._acknowledged = asyncio.Event()
+        self._acknowledged.set()
 
     def report(self, held: HeldJob, report: Report) -> None:
         """Take a report to send."""
         held.reported = True
         self._reports.append((held, report))
+        self._acknowledged.clear()
         self._came.set()
+
+    async def flush(self) -> None:
+        """Wait until every report that was taken is acknowledged."""
+        await self._acknowledged.wait()
 
     async def run(self) -> None:
         """Send, for ever."""
@@ -41,6 +48,8 @@ class Reporter:
             if not self._reports:
                 self._came.clear()
             await self._send(batch)
+            if not self._reports:
+                self._acknowledged.set()
 
     async def _send(self, batch: list[tuple[HeldJob, Report]]) -> None:
         reports = [report for _, report in batch]

@@ -1,11 +1,12 @@
 """A claimer's memory: which tenants have jobs, and how far into each queue it has come.
 
-A claim walks the index from its start, over the dead entries of jobs that were claimed before. Where
-an old snapshot keeps those entries alive the walk grows with every job, until the queue stands still
-(measured: a quarter of the rate after a minute, and falling). So a claimer passes the last key it
-took per tenant, queue and priority as a lower bound, a *mark*. What becomes claimable behind a mark
-(a retry, a late commit) is found by a *look*, a claim without marks. Looks take a tenth of the time
-at most: the next is due ten times the last one's duration later, one second at most.
+A claim walks the index from its start, over the dead entries of jobs that were claimed before.
+Where an old snapshot keeps those entries alive the walk grows with every job, until the queue
+stands still (measured: a quarter of the rate after a minute, and falling). So a claimer passes the
+last key that it took per tenant, queue and priority as a lower bound, a *mark*. What becomes
+claimable behind a mark (a retry, a late commit) is found by a *look*, a claim without marks. Looks
+take a tenth of the time at most: the next is due ten times the last one's duration later, one
+second at most.
 """
 
 from __future__ import annotations
@@ -74,7 +75,7 @@ class Claimer:
         return True
 
     async def seconds_to_sleep(self, longest: float) -> float:
-        """Tell when an empty claim is worth repeating: a scheduled job is due, or it is time to look."""
+        """Tell when an empty claim is worth repeating: a job is due, or it is time to look."""
         async with self._connect() as conn:
             tenants = [self._tenant_id] if self._tenant_id else await calls._tenants(conn)
             due = await calls._next_due(

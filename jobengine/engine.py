@@ -98,7 +98,7 @@ class JobEngine:
             return await schema.install(conn, roles=roles)
 
     async def verify(self) -> Sequence[str]:
-        """Name every difference between the database and this library: `jobengine.schema.verify`."""
+        """Name every difference between database and library: `jobengine.schema.verify`."""
         async with self.connection() as conn:
             return await schema.verify(conn)
 

@@ -1,4 +1,4 @@
-"""A progress bar on standard error: one line that moves on a terminal, a line per tenth elsewhere."""
+"""A progress bar on standard error: one moving line on a terminal, a line per tenth elsewhere."""
 
 from __future__ import annotations
 

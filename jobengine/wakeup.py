@@ -1,7 +1,7 @@
 """One listening connection per engine: tells sleepers that jobs came and waiters that jobs ended.
 
-Notifications are hints. One that is lost costs a bounded poll, never a job: everybody who sleeps here
-also looks for himself from time to time, and a connection that comes back wakes everybody.
+Notifications are hints. One that is lost costs a bounded poll, never a job: everybody who sleeps
+here also looks for himself from time to time, and a connection that comes back wakes everybody.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ OnJob: TypeAlias = Callable[[UUID | None, str | None], None]
 
 
 class Wakeup:
-    """Listens while anybody is interested; connects again, with backoff, when the server is back."""
+    """Listens once anybody is interested; connects again, with backoff, after an outage."""
 
     def __init__(self, connect: Connect) -> None:
         """Nothing is opened before the first interest."""

@@ -1,9 +1,9 @@
 """`Worker`: claims jobs, runs their handlers and reports what became of them.
 
-Loops share one book of held jobs: *claim* fills free slots, the reporter sends results in batches,
-*extend* keeps leases and learns of cancels and lost leases, *sweep* takes back what others lost. Each
-tries again, with backoff, when PostgreSQL is away. The handlers run in as many runner tasks as there
-are slots; a runner is a loop, because a task per job costs more than a short job.
+Loops share one book of held jobs: *claim* fills free slots, the reporter sends results in
+batches, *extend* keeps leases and learns of cancels and lost leases, *sweep* takes back what others
+lost. Each tries again, with backoff, when PostgreSQL is away. The handlers run in as many runner
+tasks as there are slots; a runner is a loop, because a task per job costs more than a short job.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import os
 import random
 import signal
 import socket
+import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -34,8 +35,8 @@ H = TypeVar("H", bound=Handler)
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
-# An idle worker asks again after these pauses, then stands in `waiting` and is notified: a worker that
-# is idle for a moment costs nobody a NOTIFY, which serializes commits (15k/s against 22k without).
+# An idle worker asks again after these pauses, then stands in `waiting` and is notified: a worker
+# that is idle for a moment costs nobody a NOTIFY, which serializes commits.
 _IDLE_PAUSES = (0.002, 0.004, 0.008, 0.016, 0.02)
 # A runner lets the loops run after so many handlers that never waited.
 _YIELD_EVERY = 32
@@ -46,9 +47,9 @@ _GRACE = 5.0
 class Worker:
     """Runs handlers for the jobs of some queues, of one tenant or of all.
 
-    A job runs at least once; a type registered as `at_most_once` runs at most once, and is `unknown`
-    if nobody can say whether it did. A handler is cancelled when its job is cancelled or its lease
-    lost. `run` ends after `stop()`, SIGTERM or SIGINT: it takes no more jobs, lets handlers finish for
+    A job runs at least once; a type registered as `at_most_once` runs at most once, and is
+    `unknown` if nobody can say whether it did. A handler is cancelled when its job is cancelled or
+    its lease lost. `run` ends after `stop()`: it takes no more jobs, lets handlers finish for
     `drain_timeout` seconds, then gives back what may run again and reports the rest `unknown`.
     """
 
@@ -183,9 +184,9 @@ class Worker:
             await self._claimer.doze(listener_id, 2 * seconds)
             # Once more: a job that was committed before the doze notified nobody.
             if not await self._claim():
-                await self._until_stopped(
-                    self._job_came, await self._claimer.seconds_to_sleep(seconds)
-                )
+                left = await self._claimer.seconds_to_sleep(seconds)
+                await self._until_stopped(self._job_came, left)
+                await self._claim()
             await self._claimer.rouse(listener_id)
         except EngineError as error:
             log.warning("idle: %s", error)
@@ -290,15 +291,16 @@ class Worker:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_GRACE):
                 await self._give_back([h for h in self._book.unreported() if h.repeatable])
-                while self._book.reported():
-                    await asyncio.sleep(0.005)
+                await self._reporter.flush()
 
     async def _all_free(self, seconds: Callable[[], float]) -> None:
         """Wait until no handler runs, for so many seconds, which may become fewer meanwhile."""
-        loop = asyncio.get_running_loop()
-        began = loop.time()
-        while self._free < self._concurrency and loop.time() - began < seconds():
-            await asyncio.sleep(0.01)
+        began = time.monotonic()
+        while self._free < self._concurrency and time.monotonic() - began < seconds():
+            self._freed.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(0.05):
+                    await self._freed.wait()
 
     async def _give_back(self, jobs: Iterable[HeldJob]) -> None:
         held = list(jobs)

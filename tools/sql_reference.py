@@ -25,7 +25,7 @@ Written by `tools/sql_reference.py` from the headers of `sql/engine/functions/*.
 
 def reference(engine: Engine) -> str:
     """Return the text of docs/sql-reference.md."""
-    public = [engine.functions[name] for name in sorted(granted_functions(engine))]
+    public = [engine.functions[name] for name in sorted(granted_functions(engine), key=_order)]
     internal = [
         function for name, function in sorted(engine.functions.items()) if function not in public
     ]
@@ -39,6 +39,11 @@ def reference(engine: Engine) -> str:
             *_sections(engine, internal),
         ]
     )
+
+
+def _order(name: str) -> tuple[bool, str]:
+    """Functions for everybody first, then those that only the library calls."""
+    return name.startswith("_"), name
 
 
 def _sections(engine: Engine, functions: list[Function]) -> Iterator[str]:

@@ -1,1 +1,1 @@
-"""`jobengine demo`: hash every file of a folder with workers that get killed, and prove the result."""
+"""`jobengine demo`: hashes every file of a folder with workers that get killed, and proves it."""

@@ -74,6 +74,7 @@ async def prove(
     run: UUID,
     root: Path,
     found: list[Found],
+    *,
     crew: Crew,
     kills: int,
     seconds: float,

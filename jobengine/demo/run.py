@@ -45,7 +45,15 @@ async def run_demo(url: str, options: Options) -> Result:
         with Crew(url, demo.run, options.workers) as crew:
             await demo.work(crew)
         seconds = time.monotonic() - began
-        return await prove(engine, demo.run, options.path, found, crew, options.kills, seconds)
+        return await prove(
+            engine,
+            demo.run,
+            options.path,
+            found,
+            crew=crew,
+            kills=options.kills,
+            seconds=seconds,
+        )
 
 
 async def _prepare(engine: JobEngine) -> None:
@@ -80,7 +88,7 @@ class _Demo:
         self._progress = Progress("hashing", len(found))
 
     async def work(self, crew: Crew) -> None:
-        """One portion of the files per kill, and one more; each kill comes while its portion runs."""
+        """One portion of the files per kill, and one more; a kill comes while its portion runs."""
         await self._create_folders()
         for number, portion in enumerate(_portions(self._found, self._options.kills + 1)):
             await self._enqueue(portion)

@@ -27,6 +27,7 @@ from tests.property.pair import TYPES, HeldLease, Pair
 AGENTS = ("ada", "bob", "cyd")
 TENANTS = (NO_TENANT, UUID(int=1))
 QUEUES = ("default", "side")
+TWO_PHASE = ("never", "never", "at_most_once", "always")
 OUTCOMES = ("completed", "failed", "rejected", "snooze", "cancelled", "unknown")
 # A settle batch of 17 jobs can be split to single ones, a larger one cannot: see _settle.sql.
 MOST_JOBS = 17
@@ -66,7 +67,7 @@ requests = st.builds(
     limit=st.sampled_from([1, 2, 9]),
     tenant=_maybe(*TENANTS),
     request_id=_maybe(UUID(int=11), UUID(int=12)),
-    two_phase=st.sampled_from(["never", "never", "at_most_once", "always"]),
+    two_phase=st.sampled_from(TWO_PHASE),
 )
 
 
@@ -92,6 +93,7 @@ class EngineMachine(RuleBasedStateMachine):
 
     jobs: Bundle[UUID] = Bundle("jobs")
     leases: Bundle[HeldLease] = Bundle("leases")
+    agents = st.sampled_from(AGENTS)
     outcomes = st.sampled_from(OUTCOMES)
     delays = _maybe(0, 3)
 
@@ -109,38 +111,50 @@ class EngineMachine(RuleBasedStateMachine):
 
     # --- a client ---
 
-    @initialize(target=jobs, new=st.lists(items, min_size=3, max_size=5))
+    @initialize(target=jobs, new=st.lists(items, min_size=3, max_size=6))
     def begin(self, new: list[Item]) -> MultipleResults[UUID]:
         return multiple(*self.pair.enqueue(new))
 
-    @precondition(lambda self: len(self.pair.model.jobs) < MOST_JOBS - 3)
+    @precondition(lambda self: self.pair.most_of_a_type() <= MOST_JOBS - 3)
     @rule(target=jobs, new=st.lists(items, min_size=1, max_size=3))
     def enqueue(self, new: list[Item]) -> MultipleResults[UUID]:
         return multiple(*self.pair.enqueue(new))
 
-    @rule(ids=st.lists(jobs, min_size=1, max_size=3), tenant=_maybe(*TENANTS))
-    def cancel(self, ids: list[UUID], tenant: UUID | None) -> None:
-        self.pair.cancel(ids, "enough", tenant)
-
     @rule(
-        tenant=st.sampled_from(TENANTS), queue=st.sampled_from(QUEUES), kind=_maybe("sum", "once")
+        ids=st.lists(jobs, min_size=1, max_size=2), queue=_maybe(*QUEUES), tenant=_maybe(*TENANTS)
     )
-    def cancel_queue(self, tenant: UUID, queue: str, kind: str | None) -> None:
-        self.pair.cancel_queue(tenant, queue, kind, "closed")
+    def cancel(self, ids: list[UUID], queue: str | None, tenant: UUID | None) -> None:
+        """Cancel by id, or by queue where there is a tenant to narrow it."""
+        if queue is not None and tenant is not None:
+            self.pair.cancel_queue(tenant, queue, None, "closed")
+        else:
+            self.pair.cancel(ids, "enough", tenant)
 
     # --- agents ---
 
     @rule(target=leases, asked=st.lists(requests, min_size=1, max_size=2))
     def claim(self, asked: list[Request]) -> MultipleResults[HeldLease]:
+        return multiple(*self._claim(asked))
+
+    @rule(target=leases, agent=agents, two_phase=st.sampled_from(TWO_PHASE))
+    def claim_all(self, agent: str, two_phase: str) -> MultipleResults[HeldLease]:
+        return multiple(*self._claim([Request(agent, QUEUES, 9, two_phase=two_phase)]))
+
+    def _claim(self, asked: list[Request]) -> list[HeldLease]:
         granted = self.pair.claim(asked)
         for agent, lease in granted:
             if lease not in self.memory[agent]:
                 self.memory[agent].append(lease)
-        return multiple(*(lease for _, lease in granted))
+        return [lease for _, lease in granted]
 
     @rule(held=st.lists(leases, min_size=1, max_size=3))
     def start(self, held: list[HeldLease]) -> None:
         self.pair.start(held)
+
+    @rule(agent=agents)
+    def start_all(self, agent: str) -> None:
+        if held := self.memory[agent]:
+            self.pair.start(held)
 
     @rule(held=st.lists(leases, min_size=1, max_size=2), seconds=_maybe(2, 30))
     def extend(self, held: list[HeldLease], seconds: float | None) -> None:
@@ -154,46 +168,44 @@ class EngineMachine(RuleBasedStateMachine):
     def finish(self, reports: list[Report]) -> None:
         self.pair.finish(reports)
 
-    @rule(agent=st.sampled_from(AGENTS), outcome=outcomes, delay=delays)
+    @rule(agent=agents, outcome=outcomes, delay=delays)
     def finish_all(self, agent: str, outcome: str, delay: float | None) -> None:
-        """An agent reports on everything that it remembers, stale or not."""
-        held, self.memory[agent] = self.memory[agent], []
-        if held:
+        """An agent reports on everything that it remembers, stale or not, and remembers it."""
+        if held := self.memory[agent]:
             self.pair.finish([_report(lease, outcome, delay) for lease in held])
-
-    @rule(agent=st.sampled_from(AGENTS))
-    def crash(self, agent: str) -> None:
-        """An agent forgets what it holds; its leases can only run out."""
-        self.memory[agent] = []
 
     # --- an operator, and housekeeping ---
 
+    @precondition(lambda self: self.pair.has("failed", "cancelled", "expired", "unknown"))
     @rule(ids=st.lists(jobs, min_size=1, max_size=3), expires_in=_maybe(-1, 20))
     def retry(self, ids: list[UUID], expires_in: float | None) -> None:
         self.pair.retry(ids, expires_in)
 
+    @precondition(lambda self: self.pair.has("claimed", "running", "pending", "expired"))
     @rule()
     def sweep(self) -> None:
         self.pair.sweep()
 
-    @rule(keep_seconds=st.sampled_from([0, 20]))
-    def prune(self, keep_seconds: float) -> None:
-        self.pair.prune(keep_seconds)
-
-    @rule(tenant=_maybe(*TENANTS))
-    def look(self, tenant: UUID | None) -> None:
+    @rule(seconds=st.sampled_from([0, 20]), agent=agents, tenant=_maybe(*TENANTS))
+    def housekeep(self, seconds: float, agent: str, tenant: UUID | None) -> None:
+        """Prune; look at lists; an agent crashes, and its leases can only run out."""
+        self.pair.prune(seconds)
         self.pair.look(tenant)
+        self.memory[agent] = []
 
     # --- the world ---
 
-    @rule(seconds=st.sampled_from([1, 5, 11, 60, -1, -30]))
+    @rule(seconds=st.sampled_from([1, 10, 30, -1, -30]))
     def tick(self, seconds: float) -> None:
         self.pair.tick(seconds)
 
-    @rule(seconds=st.sampled_from([5, 11]))
-    def tick_and_sweep(self, seconds: float) -> None:
-        self.pair.tick(seconds)
-        self.pair.sweep()
+    @rule(sweeps=st.booleans())
+    def tick_to_next(self, sweeps: bool) -> None:  # noqa: FBT001
+        """Move to the moment at which something runs out or falls due, no microsecond later."""
+        if times := self.pair.times_to_come():
+            self.pair.tick((min(times) - self.pair.now).total_seconds())
+        if sweeps:
+            self.pair.sweep()
 
     @rule(mood=st.sampled_from(["calm", "calm", "broken", "locked"]))
     def mood(self, mood: str) -> None:

@@ -44,6 +44,7 @@ class Pair:
 
     def __init__(self, conn: psycopg.Connection[DictRow], clock: Clock) -> None:
         conn.execute("begin")
+        conn.execute("select setseed(0)")  # the same steps meet the same jitter
         self.engine = Engine(conn)
         self._clock = clock
         self.model = Model(TYPES, host.Host(), datetime(2030, 1, 1, tzinfo=UTC))
@@ -58,6 +59,8 @@ class Pair:
     # --- the operations ---
 
     def enqueue(self, items: Sequence[Item]) -> list[UUID]:
+        """Return the ids of the new jobs, which are later than all before."""
+        self.tick(0.000001)
         rows = self.engine.enqueue(items)
         found = [(row["verdict"], row["job_id"]) for row in rows]
         new = [job_id for verdict, job_id in found if verdict == "ok"]
@@ -149,6 +152,18 @@ class Pair:
         """Move the clock on, or back."""
         self._clock.advance(seconds)
         self.model.now += timedelta(seconds=seconds)
+
+    def times_to_come(self) -> list[datetime]:
+        """Return when a lease or a job runs out, or a job or a settle falls due."""
+        names = ("run_at", "expires_at", "lease_expires_at", "settle_at")
+        times = [job[name] for job in self._seen.jobs.values() for name in names]
+        return [time for time in times if time is not None and time > self.now]
+
+    def has(self, *statuses: str) -> bool:
+        return any(job.status in statuses for job in self.model.jobs.values())
+
+    def most_of_a_type(self) -> int:
+        return max(Counter(job.type.name for job in self.model.jobs.values()).values(), default=0)
 
     def mood(self, mood: str) -> None:
         """Let every settle function work (`calm`), fail (`broken`) or be `locked`."""

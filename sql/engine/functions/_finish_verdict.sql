@@ -5,7 +5,8 @@
 -- Locks: nothing
 -- Calls: _strayed
 -- Raises: nothing
--- Concurrency: safe. A repeated failure is known by the row its first report left, even after newer leases.
+-- Concurrency: safe. A repeated failure is known by the row its first report left, whatever came after: newer
+--   leases, or an end in waiting. Only an unknown job that was resolved as completed says `conflict` to it.
 create or replace function jobengine._finish_verdict(
     p_job_id uuid, p_lease_epoch integer, p_outcome text, out verdict text, out status text
 )
@@ -22,12 +23,15 @@ declare
 begin
     select * into v_ended from jobengine.ended e where e.job_id = p_job_id;
     status := v_ended.status;
-    if v_ended.lease_epoch = p_lease_epoch then
-        verdict := case when v_said = v_ended.status then 'duplicate' else 'conflict' end;
-    elsif v_said = 'failed' and exists (
-        select from jobengine.failure f
-        where f.job_id = p_job_id and f.lease_epoch = p_lease_epoch and f.reported_by = 'holder') then
+    if v_ended.lease_epoch = p_lease_epoch and v_ended.status = v_said then
         verdict := 'duplicate';
+    elsif v_said = 'failed' and (v_ended.lease_epoch = p_lease_epoch and v_ended.status = 'completed') is not true
+        and exists (
+            select from jobengine.failure f
+            where f.job_id = p_job_id and f.lease_epoch = p_lease_epoch and f.reported_by = 'holder') then
+        verdict := 'duplicate';
+    elsif v_ended.lease_epoch = p_lease_epoch then
+        verdict := 'conflict';
     else
         verdict := jobengine._strayed(p_job_id);
     end if;
