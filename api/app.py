@@ -1,4 +1,4 @@
-"""The ASGI application: its routes, and the pool that they share."""
+"""The ASGI application: its routes, and the engine that they share."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import http
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import TypedDict
+from uuid import UUID
 
-import psycopg
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool
@@ -19,7 +19,9 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from api.settings import Settings
+from jobengine import EngineError, JobEngine, NotInstalled
 
+NO_JOB = UUID(int=0)  # to ask for it is the cheapest call that needs the whole engine
 READY_SECONDS = 2.0  # how long a probe may wait for the database before the answer is no
 
 Pool = AsyncConnectionPool[AsyncConnection[TupleRow]]
@@ -28,7 +30,7 @@ Pool = AsyncConnectionPool[AsyncConnection[TupleRow]]
 class State(TypedDict):
     """What a request finds in its `state`."""
 
-    pool: Pool
+    engine: JobEngine
 
 
 def create_app(settings: Settings) -> Starlette:
@@ -40,7 +42,8 @@ def create_app(settings: Settings) -> Starlette:
         # Not waited for: a service that starts before its database is there says so in /readyz.
         await pool.open(wait=False)
         try:
-            yield {"pool": pool}
+            async with JobEngine(pool) as engine:
+                yield {"engine": engine}
         finally:
             await pool.close()
 
@@ -68,20 +71,15 @@ async def health(_: Request) -> JSONResponse:
 
 async def ready(request: Request) -> JSONResponse:
     """Say whether the database answers and carries the engine."""
+    engine: JobEngine = request.state.engine
     try:
         async with asyncio.timeout(READY_SECONDS):
-            installed = await engine_is_installed(request.state.pool)
-    except (TimeoutError, psycopg.Error):
-        return problem(503, "database_unavailable", "The database does not answer.")
-    if not installed:
+            await engine.get(NO_JOB)
+    except NotInstalled:
         return problem(503, "database_unavailable", "The database does not carry the engine.")
+    except (TimeoutError, EngineError):
+        return problem(503, "database_unavailable", "The database does not answer.")
     return JSONResponse({"status": "ok"})
-
-
-async def engine_is_installed(pool: Pool) -> bool:
-    async with pool.connection(READY_SECONDS) as connection:
-        found = await connection.execute("select to_regnamespace('jobengine') is not null")
-        return await found.fetchone() == (True,)
 
 
 async def http_problem(_: Request, error: Exception) -> JSONResponse:

@@ -10,12 +10,14 @@ import logging
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 from uuid import UUID
 
 import orjson
 
+from jobengine._retrying import persistently
 from jobengine.engine import JobEngine
 from jobengine.errors import EngineError
 from jobengine.settings import Settings
@@ -211,18 +213,23 @@ def _worker(app: str, engine: JobEngine) -> Worker:
 
 
 async def _keep_house(engine: JobEngine, keep: float) -> None:
+    """Sweep and prune until stopped, also through outages of the server."""
     stop = asyncio.Event()
     for number in STOP_SIGNALS:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    last: UUID | None = None
-    while not stop.is_set():
+
+    async def round_of_work(after: UUID | None) -> UUID | None:
         swept = await engine.sweep()
-        pruned = await engine.prune(keep=keep, after=last)
-        last = pruned.last_job_id if pruned.more else None
+        pruned = await engine.prune(keep=keep, after=after)
         if not swept.more and not pruned.more:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(1):
                     await stop.wait()
+        return pruned.last_job_id if pruned.more else None
+
+    after: UUID | None = None
+    while not stop.is_set():
+        after = await persistently(partial(round_of_work, after), "housekeeping", stop)
 
 
 async def _sweep(url: str, options: argparse.Namespace) -> int:

@@ -227,7 +227,7 @@ class Cancelled:
 
 @dataclass(frozen=True, slots=True)
 class Retried:
-    """The answer to `retry`: `ok`, `conflict`, `settle_failed` or `not_found`."""
+    """The answer to `retry`: `ok`, `conflict`, `settle_failed`, `not_found` or `busy`."""
 
     job_id: UUID
     verdict: Verdict

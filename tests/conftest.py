@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -47,6 +48,7 @@ def pytest_configure(config: pytest.Config) -> None:
         return
     if not os.environ.get("DATABASE_URL"):
         folder = Path(tempfile.mkdtemp(prefix="jobengine-tests-"))
+        folder.chmod(0o755)  # as root the server runs as another user, which must reach its data
         config.stash[_SERVER] = EmbeddedPostgres(folder / "postgres", durable=False)
         config.stash[_SERVER].start()
     server = config.stash.get(_SERVER, None)
@@ -64,6 +66,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         admin.execute(sql.SQL("drop role if exists {}").format(_name(name)))
     if server := config.stash.get(_SERVER, None):
         server.stop()
+        shutil.rmtree(server.log_path.parent, ignore_errors=True)
 
 
 def _make_template(admin_url: str) -> str:

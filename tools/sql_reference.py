@@ -18,8 +18,8 @@ TARGET = Path(__file__).parent.parent / "docs" / "sql-reference.md"
 INTRODUCTION = """\
 # SQL reference
 
-Written by `tools/sql_reference.py` from the headers of `sql/engine/functions/*.sql`; change those. A check
-(`nox -s sql`) compares each header with its body. Statuses, outcomes and verdicts: [states.md](states.md).
+Written by `tools/sql_reference.py` from the headers of `sql/engine/functions/*.sql`: change those.
+`nox -s sql` compares each header with its body. Statuses and verdicts: [states.md](states.md).
 """
 
 

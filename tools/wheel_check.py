@@ -33,7 +33,7 @@ def build(folder: Path) -> Path:
     """Return the wheel that was built from the sdist, each step with the locked build tools."""
     run("uv", "build", "--quiet", "--out-dir", folder, *locked("--build-constraint"), ROOT)
     [wheel] = folder.glob("*.whl")
-    print(f"built {wheel.name}: {wheel.stat().st_size:,} bytes")
+    print(f"built {wheel.name}: {wheel.stat().st_size:,} bytes", flush=True)
     return wheel
 
 
@@ -54,7 +54,7 @@ def foreign_files(wheel: Path) -> Iterator[str]:
 def sql_differences(wheel: Path) -> Iterator[str]:
     """Name each SQL file that the wheel and the checkout do not agree about."""
     packaged, known = packaged_sql(wheel), known_sql()
-    print(f"{len(packaged)} SQL files in the wheel, {len(known)} in the checkout")
+    print(f"{len(packaged)} SQL files in the wheel, {len(known)} in the checkout", flush=True)
     for name in sorted(packaged.keys() | known.keys()):
         if name not in packaged:
             yield f"missing: {SQL}{name}"

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import product
+from typing import Any
 
 from psycopg.rows import DictRow
+from psycopg.types.json import Jsonb
 
 from tests.sql.helpers import Engine
 
@@ -33,7 +35,10 @@ class Kind:
         return engine.take(self.enqueue(engine)["job_id"], started=started)
 
 
-KINDS = [Kind(*values) for values in product(("work", "trade"), (1, 2), (None, 30.0))]
+KINDS = [
+    Kind(job_type, *limits)
+    for job_type, limits in product(("work", "trade"), ((1, None), (2, None), (2, 30.0)))
+]
 
 
 def nothing(engine: Engine, kind: Kind) -> DictRow:
@@ -91,15 +96,6 @@ def claimed_for_the_20th_time_and_run_out(engine: Engine, kind: Kind) -> DictRow
 
 def running(engine: Engine, kind: Kind) -> DictRow:
     return kind.hold(engine, started=True)
-
-
-def running_on_the_last_attempt(engine: Engine, kind: Kind) -> DictRow:
-    job = kind.hold(engine, started=True)
-    while (
-        job["attempt"] < kind.max_attempts and engine.finish(job, "failed", delay=0)[1] == "pending"
-    ):
-        job = engine.take(job["job_id"])
-    return job
 
 
 def running_and_run_out(engine: Engine, kind: Kind) -> DictRow:
@@ -167,7 +163,6 @@ SITUATIONS: dict[str, Callable[[Engine, Kind], DictRow]] = {
         claimed_and_run_out,
         claimed_for_the_20th_time_and_run_out,
         running,
-        running_on_the_last_attempt,
         running_and_run_out,
         running_and_asked_to_stop,
         running_asked_to_stop_and_run_out,
@@ -181,33 +176,25 @@ SITUATIONS: dict[str, Callable[[Engine, Kind], DictRow]] = {
 }
 
 
-def calls(job: DictRow) -> Iterator[tuple[str, Callable[[Engine], object]]]:
+def calls(job: DictRow) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield every function of the engine with every argument that decides what it does."""
     job_id, epoch = job["job_id"], job["lease_epoch"]
-    yield "enqueue", lambda engine: engine.enqueue()
+    yield "enqueue", {"job_types": ["work"]}
     for phases in ("never", "at_most_once", "always"):
-        yield "claim", lambda engine, phases=phases: engine.claim(two_phase=phases)
+        request = {"queues": ["default"], "agent_id": "agent", "limit": 1, "two_phase": phases}
+        yield "claim", {"requests": Jsonb([request])}
     for stale in (0, 1):
         lease = {"job_ids": [job_id], "lease_epochs": [epoch - stale]}
         for name in ("start", "extend", "release"):
-            yield name, lambda engine, name=name, lease=lease: engine.call(name, **lease)
+            yield name, lease
         for outcome in OUTCOMES:
-            report = {**lease, "outcomes": [outcome]}
-            yield "finish", lambda engine, report=report: engine.call("finish", **report)
-    yield "cancel", lambda engine: engine.cancel(job_id)
-    yield (
-        "cancel",
-        lambda engine: engine.call("cancel", tenant_id=job["tenant_id"], queue="default"),
-    )
-    yield "retry", lambda engine: engine.call("retry", job_ids=[job_id])
-    yield "sweep", lambda engine: engine.sweep()
-    yield "prune", _prune
-    yield "get", lambda engine: engine.call("get", job_ids=[job_id])
+            yield "finish", {**lease, "outcomes": [outcome]}
+    yield "cancel", {"job_ids": [job_id]}
+    yield "cancel", {"tenant_id": job["tenant_id"], "queue": "default"}
+    yield "retry", {"job_ids": [job_id]}
+    yield "sweep", {}
+    yield "prune", {"keep_seconds": 0}
+    yield "get", {"job_ids": [job_id]}
     for name in ("list", "count", "stats"):
-        yield name, lambda engine, name=name: engine.call(name)
-    yield "register_job_type", lambda engine: engine.register("work", max_attempts=1)
-
-
-def _prune(engine: Engine) -> None:
-    engine.clock.advance(1)
-    engine.call("prune", keep_seconds=0)
+        yield name, {}
+    yield "register_job_type", {"job_type": "work", "max_attempts": 1}

@@ -106,7 +106,7 @@ def test_sdist_holds_what_the_wheel_is_made_from(dist: Path) -> None:
     [sdist] = dist.glob("*.tar.gz")
     with tarfile.open(sdist) as archive:
         names = {name.split("/", 1)[1] for name in archive.getnames()}
-    assert {"LICENSE", "pyproject.toml", "jobengine/py.typed"} <= names
+    assert {"CHANGELOG.md", "LICENSE", "README.md", "pyproject.toml", "jobengine/py.typed"} <= names
     assert "sql/engine/bootstrap.sql" in names
     assert not {name for name in names if name.startswith(("api/", "tests/", "tools/"))}
 

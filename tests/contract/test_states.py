@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import product
-from typing import get_args
+from typing import Any, get_args
 
 import psycopg
 import pytest
+from psycopg import sql
 from psycopg.rows import dict_row
 
 from jobengine import records
@@ -83,20 +84,30 @@ def changes(engine: Engine, situation: str, kind: Kind) -> Iterator[Change]:
     """Try every call on one job and yield what happened to the statuses."""
     with engine.db.transaction(force_rollback=True):
         job = SITUATIONS[situation](engine, kind)
-        before = statuses(engine.db)
-        for name, call in calls(job):
-            with engine.db.transaction(force_rollback=True):
-                call(engine)
-                after = statuses(engine.db)
+        engine.clock.advance(1)
+        before = attempt(engine.db, "get", {"job_ids": []})
+        for name, arguments in calls(job):
+            after = attempt(engine.db, name, arguments)
             for job_id in before.keys() | after.keys():
                 change = (before.get(job_id, NO_JOB), after.get(job_id, NO_JOB), name)
                 if change[0] != change[1]:
                     yield change
 
 
-def statuses(db: Db) -> dict[str, str]:
-    rows = db.execute("select job_id, status from jobengine.jobs").fetchall()
-    return {row["job_id"]: row["status"] for row in rows}
+def attempt(db: Db, name: str, arguments: dict[str, Any]) -> dict[str, str]:
+    """Make a call, return every job's status and undo it, all in one message to the server."""
+    query = sql.SQL(
+        "savepoint before; select * from jobengine.{}({});"
+        "select job_id, status from jobengine.jobs; rollback to before"
+    ).format(
+        sql.Identifier(name),
+        sql.SQL(", ").join(
+            sql.SQL("{} => {}").format(sql.Identifier(f"p_{argument}"), value)
+            for argument, value in arguments.items()
+        ),
+    )
+    results = [found.fetchall() for found in db.execute(query).results() if found.description]
+    return {row["job_id"]: row["status"] for row in results[-1]}
 
 
 def test_the_statuses_are_those_of_the_code() -> None:

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -91,7 +90,7 @@ class TestOwnerEnds:
             nothing_left(layout)
         with EmbeddedPostgres(layout.data, durable=False) as server:
             assert fetch(server.url, "select current_database()") == "jobengine"
-        assert not [path for path in layout.data.parent.iterdir() if ".new-" in path.name]
+        assert not list(layout.data.parent.glob(f"{layout.data.name}.new-*"))
 
     @pytest.mark.parametrize("task", ["fork", "spawn"])
     def test_while_its_child_lives_on(self, layout: Layout, task: str) -> None:
@@ -115,23 +114,22 @@ class TestOwnerEnds:
         """A backend that computes and never waits is stopped as well."""
         with Owner(layout.data) as owner:
             facts = owner.started()
-            with psycopg.connect(facts["url"]) as connection:
-                ends = threading.Thread(target=_compute_for_ever, args=(connection,))
-                ends.start()
-                wait_until(lambda: _busy(facts["admin_url"]))
+            with _computing(facts["url"], facts["admin_url"]):
                 owner.send(signal.SIGKILL)
                 nothing_left(layout)
-                ends.join()
 
 
-def _compute_for_ever(connection: psycopg.Connection) -> None:
-    with pytest.raises(psycopg.OperationalError):
-        connection.execute("do $$ begin loop perform 1; end loop; end $$")
-
-
-def _busy(admin_url: str) -> bool:
-    query = "select exists (from pg_stat_activity where state = 'active' and query like 'do $$%')"
-    return bool(fetch(admin_url, query))
+@contextmanager
+def _computing(url: str, admin_url: str) -> Iterator[None]:
+    """A backend that computes for ever, and has begun to."""
+    connection = psycopg.connect(url, autocommit=True)
+    try:
+        connection.pgconn.send_query(b"do $$ begin loop perform 1; end loop; end $$")
+        query = "select count(*) from pg_stat_activity where state = 'active' and query ~ '^do'"
+        wait_until(lambda: fetch(admin_url, query))
+        yield
+    finally:
+        connection.close()
 
 
 class TestServerEnds:
@@ -164,13 +162,9 @@ class TestServerEnds:
 
     def test_killed_while_a_backend_computes(self, server: EmbeddedPostgres) -> None:
         """That backend outlives the postmaster and would keep a new one from starting."""
-        with psycopg.connect(server.url) as connection:
-            ends = threading.Thread(target=_compute_for_ever, args=(connection,))
-            ends.start()
-            wait_until(lambda: _busy(server.admin_url))
+        with _computing(server.url, server.admin_url):
             server.kill()
             server.restart()
-            ends.join()
         assert fetch(server.url, "select 1") == 1
 
     @pytest.mark.parametrize("mode", ["fast", "immediate"])

@@ -15,19 +15,27 @@ from dataclasses import dataclass, field
 import psycopg
 from psycopg.rows import DictRow
 
-from tests.races.sessions import BEGIN, COMMIT, DEADLINE_SECONDS, Call, Rows, Running, Session
-from tests.races.sessions import blockers
+from tests.races.sessions import (
+    BEGIN,
+    COMMIT,
+    DEADLINE_SECONDS,
+    Call,
+    Rows,
+    Running,
+    Session,
+    blockers,
+)
 
 
 class Choices:
     """Answers every question in every possible way, one way per run."""
 
     def __init__(self) -> None:
-        self._path: list[tuple[int, int]] = []  # the answer given and the number of answers
+        self._path: list[tuple[int, int]] = []  # each answer given, and out of how many
         self._asked = 0
 
     def runs(self) -> Iterator[None]:
-        """Yield once per run, until each run there can be has been made."""
+        """Yield before each run, until every run that there can be has been made."""
         while True:
             self._asked = 0
             yield
@@ -43,14 +51,14 @@ class Choices:
         if self._asked == len(self._path):
             self._path.append((0, answers))
         answer, known = self._path[self._asked]
-        assert known == answers, "the same choices led to another state: not deterministic"
+        assert known == answers, "the same choices led elsewhere: the run is not deterministic"
         self._asked += 1
         return answer
 
 
 @dataclass
 class History:
-    """What happened in one order: the steps as they were begun, and what each call answered."""
+    """The steps in the order in which they were begun, and what each session's call answered."""
 
     steps: list[str] = field(default_factory=list)
     answers: dict[int, Rows] = field(default_factory=dict)
@@ -59,68 +67,62 @@ class History:
 
 @dataclass
 class Interleaver:
-    """Runs one call and one commit per session, in one order."""
+    """Makes one call per session, each in its own transaction, in one order of the steps."""
 
     sessions: Sequence[Session]
     watcher: psycopg.Connection[DictRow]
-    after_commit: Callable[[], None]
 
-    def run(self, calls: Sequence[Call], choose: Callable[[int], int]) -> History:
-        """Take all steps; `choose` says which of the sessions that can go on does."""
+    def run(
+        self,
+        calls: Sequence[Call],
+        choose: Callable[[int], int],
+        after_commit: Callable[[], None],
+    ) -> History:
+        """Take all steps; `choose` says which of the sessions that do not wait goes on."""
         history = History()
         left = {number: ["call", "commit"] for number in range(len(calls))}
         running: dict[int, Running] = {}
         while any(left.values()):
             free = [number for number in left if left[number] and number not in running]
-            if not free:
-                self._finish(running, history)  # a deadlock: PostgreSQL ends one of them
+            if not free:  # a deadlock: PostgreSQL ends one of them
+                self._take_ended(running, history, within=DEADLINE_SECONDS)
                 continue
             number = free[choose(len(free))]
             step = left[number].pop(0)
             history.steps.append(f"{step} {number}")
-            session = self.sessions[number]
-            running[number] = (
-                session.send(BEGIN, calls[number]) if step == "call" else session.send(COMMIT)
-            )
+            steps = (BEGIN, calls[number]) if step == "call" else (COMMIT,)
+            running[number] = self.sessions[number].send(*steps)
             self._settle(running, history)
             if step == "commit":
-                self.after_commit()
+                after_commit()
         return history
 
-    def run_alone(self, calls: Sequence[Call], order: Sequence[int]) -> History:
-        """Make the calls one after the other, each in a transaction of its own."""
-        history = History()
-        for number in order:
-            history.answers[number] = self.sessions[number].run(calls[number])
-        return history
+    def run_one_by_one(self, calls: Sequence[Call], order: Sequence[int]) -> History:
+        """Make the calls in this order, each committed before the next one begins."""
+        answers = {number: self.sessions[number].run(calls[number]) for number in order}
+        return History([f"call {number}" for number in order], answers)
 
     def _settle(self, running: dict[int, Running], history: History) -> None:
-        """Return when each session has ended its step or waits for a lock, and nothing moves."""
+        """Return when each session has ended its step or waits for a lock.
+
+        A waiting session may be let go by one that is still busy, so that only a state in which
+        all wait, seen twice in a row, is known to stay.
+        """
         deadline = time.monotonic() + DEADLINE_SECONDS
         quiet = 0
-        while quiet < 2:
-            quiet = 0 if self._take_ended(running, history) else quiet + 1
-            if not running:
-                return
-            pids = [waiting.pid for waiting in running.values()]
-            if not all(blockers(self.watcher, pids).values()):
+        while running and quiet < 2:
+            assert time.monotonic() < deadline, f"neither goes on nor waits: {history}"
+            if self._take_ended(running, history, within=0.001):
                 quiet = 0
-            assert time.monotonic() < deadline, f"{history} neither goes on nor waits: {running}"
+                continue
+            waits_for = blockers(self.watcher, [call.pid for call in running.values()])
+            quiet = quiet + 1 if all(waits_for.values()) else 0
 
-    def _take_ended(self, running: dict[int, Running], history: History) -> bool:
-        ended = [number for number, call in running.items() if call.done(within=0.001)]
+    def _take_ended(self, running: dict[int, Running], history: History, *, within: float) -> bool:
+        ended = [number for number, call in running.items() if call.done(within=within)]
         for number in ended:
-            self._answer(number, running.pop(number), history)
+            try:
+                history.answers.setdefault(number, running.pop(number).rows())
+            except psycopg.Error as error:
+                history.errors[number] = str(error)
         return bool(ended)
-
-    def _finish(self, running: dict[int, Running], history: History) -> None:
-        while not self._take_ended(running, history):
-            pass
-
-    def _answer(self, number: int, call: Running, history: History) -> None:
-        try:
-            rows = call.rows()
-        except psycopg.Error as error:
-            history.errors[number] = str(error)
-        else:
-            history.answers.setdefault(number, rows)

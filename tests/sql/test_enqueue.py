@@ -273,7 +273,8 @@ def test_a_key_taken_after_the_snapshot_passes_the_serialization_failure_on(
 @pytest.mark.parametrize("key", ["dedup_keys", "live_keys"])
 def test_equal_keys_in_one_call_are_no_serialization_failure(engine: Engine, key: str) -> None:
     engine.db.isolation_level = IsolationLevel.REPEATABLE_READ
-    rows = engine.call("enqueue", job_types=["work"] * 2, **{key: ["a", "a"]})
+    with engine.db.transaction():
+        rows = engine.call("enqueue", job_types=["work"] * 2, **{key: ["a", "a"]})
     assert sorted(row["verdict"] for row in rows) == ["duplicate", "ok"]
     assert rows[0]["job_id"] == rows[1]["job_id"]
 

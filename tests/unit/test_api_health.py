@@ -41,7 +41,7 @@ class Service:
 
     def get(self, path: str) -> Answer:
         try:
-            response = urllib.request.urlopen(self.address + path, timeout=20)  # noqa: S310
+            response = urllib.request.urlopen(self.address + path, timeout=60)  # noqa: S310
         except urllib.error.HTTPError as error:
             response = error
         with response:
@@ -120,7 +120,7 @@ def test_unknown_path_is_a_problem_too(service: Service) -> None:
 def test_service_ends_in_order_on_sigterm(closed_port: int) -> None:
     with serving(f"postgresql://127.0.0.1:{closed_port}/none") as service:
         service.process.send_signal(signal.SIGTERM)
-        _, rest = service.process.communicate(timeout=20)
+        _, rest = service.process.communicate(timeout=60)
     assert "Application shutdown complete" in rest
     assert "Traceback" not in rest
 

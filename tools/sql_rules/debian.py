@@ -21,7 +21,7 @@ PROGRAMS = ("postgres", "initdb")
 NEVER = ("libc6", "libc-", "libllvm", "libperl", "libpython")
 
 
-class Unavailable(Exception):  # noqa: N818 - a fact about the machine, not an error of the check
+class Unavailable(Exception):
     """The packages cannot be had here."""
 
 

@@ -2,7 +2,7 @@
 -- Transition: unknown → completed | failed
 -- Returns: per item its number, job, verdict and status, as finish.
 -- Writes: ended, failure
--- Locks: its ended rows, sorted by id; it waits for those that others hold.
+-- Locks: its ended rows, which finish has locked in order; then the parents, by id.
 -- Calls: _settle_ended, _finish_verdict
 -- Raises: nothing
 -- Concurrency: an unknown job is resolved by its newest lease however late: it gets no second lease after its

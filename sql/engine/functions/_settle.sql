@@ -8,7 +8,7 @@
 -- Concurrency: each call of the settle function is a sub-transaction of its own. A data error splits the batch,
 --   at most 16 times, until the poison job stands alone; a lock, serialization or missing-right error (55P03,
 --   class 40, class 42) defers the batch whole.
---   `parent_gone` (raise with errcode 'JE010') is kept as the error and not tried again.
+--   `parent_gone` (raise with errcode 'JE010') of a job that stands alone is kept as the error and not tried again.
 create or replace function jobengine._settle(p_job_type text, p_jobs jobengine.settled_job[])
 returns jobengine._unsettled[]
 language plpgsql
@@ -28,6 +28,7 @@ declare
     v_first integer;
     v_last integer;
     v_error text;
+    v_gone boolean;
     v_unsettled jobengine._unsettled[] := array[]::jobengine._unsettled[];
 begin
     select format('select %I.%I($1)', t.settle_schema, t.settle_function) into v_function
@@ -40,6 +41,7 @@ begin
             execute v_function using p_jobs[v_first : v_last];
         exception when others then
             v_error := sqlstate || ' ' || sqlerrm;
+            v_gone := sqlstate = 'JE010' and v_first = v_last;
             if sqlstate <> '55P03' and left(sqlstate, 2) not in ('40', '42') and v_first < v_last and v_splits < 16 then
                 v_splits := v_splits + 1;
                 v_from[v_top + 1] := (v_first + v_last) / 2 + 1;
@@ -49,8 +51,7 @@ begin
                 v_top := v_top + 2;
             else
                 v_unsettled := v_unsettled || array(
-                    select (j.job_id, case when sqlstate = 'JE010' then 'parent_gone' else v_error end,
-                            sqlstate <> 'JE010')::jobengine._unsettled
+                    select (j.job_id, case when v_gone then 'parent_gone' else v_error end, not v_gone)::jobengine._unsettled
                     from unnest(p_jobs[v_first : v_last]) j);
             end if;
         end;

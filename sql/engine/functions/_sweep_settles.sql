@@ -5,7 +5,7 @@
 -- Locks: the ended rows, skipping those that others hold; then the parents.
 -- Calls: _settle_ended
 -- Raises: nothing
--- Concurrency: safe.
+-- Concurrency: safe. Jobs of a type that has no settle function any more stay as they are: it may get one again.
 create or replace function jobengine._sweep_settles(
     p_limit integer, p_now timestamptz, out tried integer, out settled integer
 )
@@ -17,7 +17,10 @@ declare
 begin
     v_due := array(
         select e.job_id from jobengine.ended e
-        where e.settle_at <= p_now
+        where e.settle_at <= p_now and exists (
+            select from jobengine.job j
+            join jobengine.job_type t on t.job_type = j.job_type and t.settle_function is not null
+            where j.job_id = e.job_id)
         order by e.settle_at
         limit p_limit
         for update skip locked);

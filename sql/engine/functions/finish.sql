@@ -5,8 +5,8 @@
 --   (recorded, the parent follows later); `duplicate` (reported before); `conflict` (same lease, ended another
 --   way); `stale_lease`; `not_found`.
 -- Writes: lease, ready, failure
--- Locks: its leases, sorted by id; then unknown jobs that it names, sorted by id; then what _end and
---   _finish_late lock.
+-- Locks: its leases, then the unknown jobs that it names, each sorted by id (it waits for those that others
+--   hold); then what _end and _finish_late lock.
 -- Calls: _now, _check_reports, _backoff, _end, _finish_late
 -- Raises: JE002
 -- Concurrency: only the newest lease counts. Outcomes: completed, failed (again later while attempts are left,

@@ -1,7 +1,8 @@
 -- jobengine.retry: puts ended jobs back to wait, with all attempts before them.
 -- Transition: failed | cancelled | expired → pending
 -- Returns: per job its id, verdict and status: `ok`; `conflict` (not ended, or completed, unknown, unsettled, or
---   its live key is another job's now); `settle_failed` (the parent refused; nothing changed); `not_found`.
+--   its live key is another job's now); `settle_failed` (the parent refused; nothing changed); `not_found`;
+--   `busy` (it ended while this looked; call again).
 -- Writes: ended, ready, live_key
 -- Locks: ended rows sorted by id (it waits for those that others hold), then what the settle functions lock.
 -- Calls: _now, _check_retry, _read_committed, _retry_keys, _settle_pending, _notify_ready
@@ -53,6 +54,8 @@ begin
     select i, case when i = any (v_back) then 'ok'
                    when i = any (v_unsettled) then 'settle_failed'
                    when v.job_id is null then 'not_found'
+                   when v.status in ('failed', 'cancelled', 'expired') and v.finished_at is not null
+                        and v.settle_at is null and i <> all (v_keyless) then 'busy'
                    else 'conflict' end,
            v.status
     from (select distinct u from unnest(p_job_ids) u) d (i)

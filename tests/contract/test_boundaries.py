@@ -1,0 +1,77 @@
+"""The engine knows PostgreSQL and Python, nothing of the platform that it serves."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import jobengine
+from jobengine import schema
+
+PACKAGE = Path(jobengine.__file__).parent
+MODULES = sorted(PACKAGE.rglob("*.py"))
+SQL = sorted(schema.sql_folder().rglob("*.sql"))
+DEPENDENCIES = {"jobengine", "orjson", "psycopg", "psycopg_pool"}
+# Words of the platform, whole or as part of a name (`order` is SQL's, so it is not here).
+DOMAIN = re.compile(
+    r"trade|trading|broker|forex|metatrader|\bmt[45]\b|hedg|symbol|candle|\bprices?\b|expert.advisor"
+    r"|webhook|websocket|redis|valkey|starlette|uvicorn|httpx|\bhttp\b|jwt|supabase|openapi",
+    re.IGNORECASE,
+)
+# Where the names of the schema's functions and tables may be written in Python.
+SQL_MODULES = {"calls.py", "schema.py", "_db.py"}
+QUERY = re.compile(
+    r"\b(select|insert|update|delete|from|call|perform|truncate)\b[^.]*\bjobengine\.", re.IGNORECASE
+)
+
+
+def path_id(path: Path) -> str:
+    return path.name
+
+
+@pytest.mark.parametrize("path", MODULES, ids=path_id)
+def test_a_module_imports_only_the_dependencies_of_the_library(path: Path) -> None:
+    assert set(imported(path)) <= DEPENDENCIES | sys.stdlib_module_names
+
+
+@pytest.mark.parametrize("path", [*MODULES, *SQL], ids=path_id)
+def test_no_word_of_the_platform(path: Path) -> None:
+    found = [
+        f"{number}: {line.strip()}"
+        for number, line in enumerate(path.read_text().splitlines(), 1)
+        if DOMAIN.search(line)
+    ]
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in MODULES if path.name not in SQL_MODULES], ids=path_id
+)
+def test_the_schema_is_named_only_where_its_functions_are_called(path: Path) -> None:
+    assert [text for text in strings(path) if QUERY.search(text)] == []
+
+
+def imported(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield (node.module or "").partition(".")[0] if not node.level else "jobengine"
+
+
+def strings(path: Path) -> Iterator[str]:
+    """Yield every string that is not a docstring."""
+    tree = ast.parse(path.read_text())
+    documentation = {
+        id(node.value)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and id(node) not in documentation:
+            yield str(node.value)

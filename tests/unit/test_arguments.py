@@ -1,0 +1,187 @@
+"""Records become the arguments of the SQL functions; what could not be sent is named."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import fields
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from jobengine import InvalidArgument, Lease, NewJob, Report, _arguments
+
+ID = UUID(int=7)
+NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
+NAIVE = datetime(2030, 1, 1, 12)  # noqa: DTZ001
+TEXTS = ("job_type", "queue", "dedup_key", "live_key")
+TIMES = ("run_at", "expires_at")
+SECONDS = ("delay", "expires_in", "lease")
+INTEGERS = ("priority", "max_attempts")
+DOCUMENTS = ("input", "meta")
+WHOLE = NewJob(
+    job_type="resize",
+    input={"a": 1},
+    queue="images",
+    tenant_id=ID,
+    priority=3,
+    run_at=NOON,
+    delay=1.5,
+    expires_at=NOON,
+    expires_in=2,
+    dedup_key="d",
+    live_key="l",
+    max_attempts=4,
+    lease=60,
+    meta={"m": None},
+    wake=True,
+)
+
+
+def new_job(**fields_: Any) -> NewJob:
+    return NewJob(**{"job_type": "work", **fields_})
+
+
+def report(**fields_: Any) -> Report:
+    return Report(**{"job_id": ID, "lease_epoch": 1, "outcome": "completed", **fields_})
+
+
+def refused(call: Callable[[], object]) -> tuple[str, str, int | None]:
+    with pytest.raises(InvalidArgument) as caught:
+        call()
+    error = caught.value
+    assert str(error).startswith(f"invalid {error.field}")
+    assert str(error).endswith(error.rule)
+    return error.field, error.rule, error.item
+
+
+def test_every_field_of_a_new_job_is_an_argument_of_its_own() -> None:
+    arguments = _arguments.enqueue_arguments([WHOLE])
+    assert arguments == {
+        "job_types": '{"resize"}',
+        "inputs": '{"{\\"a\\":1}"}',
+        "queues": '{"images"}',
+        "tenant_ids": f"{{{ID}}}",
+        "priorities": "{3}",
+        "run_ats": '{"2030-01-01T12:00:00+00:00"}',
+        "delays": "{1.5}",
+        "expires_ats": '{"2030-01-01T12:00:00+00:00"}',
+        "expires_ins": "{2.0}",
+        "dedup_keys": '{"d"}',
+        "live_keys": '{"l"}',
+        "max_attempts": "{4}",
+        "lease_seconds": "{60.0}",
+        "metas": '{"{\\"m\\":null}"}',
+        "wakes": "{True}",
+    }
+    assert len(arguments) == len(fields(NewJob))
+
+
+def test_fields_that_nobody_gave_are_not_sent() -> None:
+    sent = _arguments.enqueue_arguments([new_job(), new_job()])
+    assert {name for name, array in sent.items() if array is not None} == {"job_types"}
+
+
+def test_columns_keep_the_order_of_the_records() -> None:
+    sent = _arguments.enqueue_arguments([new_job(priority=1), new_job(), new_job(priority=0)])
+    assert sent["priorities"] == "{1,NULL,0}"
+
+
+def test_no_jobs_are_no_arguments() -> None:
+    assert _arguments.enqueue_arguments([]) == {}
+
+
+def test_leases_and_reports_name_job_and_epoch() -> None:
+    assert _arguments.lease_arguments([Lease(ID, 3)]) == {
+        "job_ids": f"{{{ID}}}",
+        "lease_epochs": "{3}",
+    }
+    sent = _arguments.finish_arguments([report(output=[1], error_code="c", delay=2)])
+    assert sent == {
+        "job_ids": f"{{{ID}}}",
+        "lease_epochs": "{1}",
+        "outcomes": '{"completed"}',
+        "outputs": '{"[1]"}',
+        "error_codes": '{"c"}',
+        "error_messages": None,
+        "delays": "{2.0}",
+    }
+
+
+@pytest.mark.parametrize("field", TEXTS)
+@pytest.mark.parametrize("value", ["a\0b", "\ud800", 5, b"x", ["a"]], ids=repr)
+def test_a_text_that_cannot_be_sent_is_refused(field: str, value: Any) -> None:
+    refusal = refused(lambda: _arguments.enqueue_arguments([new_job(), new_job(**{field: value})]))
+    assert refusal[0] == field
+    assert refusal[2] == 2
+
+
+@pytest.mark.parametrize("field", TIMES)
+@pytest.mark.parametrize("value", [NAIVE, "2030-01-01", 0, NOON.date()], ids=repr)
+def test_a_time_without_zone_is_refused(field: str, value: Any) -> None:
+    assert refused(lambda: _arguments.enqueue_arguments([new_job(**{field: value})])) == (
+        field,
+        "a datetime with a time zone",
+        1,
+    )
+
+
+@pytest.mark.parametrize("field", SECONDS)
+@pytest.mark.parametrize("value", ["1", True, None.__class__, 10**400], ids=repr)
+def test_seconds_that_are_no_number_are_refused(field: str, value: Any) -> None:
+    assert refused(lambda: _arguments.enqueue_arguments([new_job(**{field: value})])) == (
+        field,
+        "a number of seconds",
+        1,
+    )
+
+
+@pytest.mark.parametrize("field", INTEGERS)
+@pytest.mark.parametrize("value", [1.0, "1", True, 2**31, -(2**31) - 1], ids=repr)
+def test_whole_numbers_that_are_none_are_refused(field: str, value: Any) -> None:
+    assert refused(lambda: _arguments.enqueue_arguments([new_job(**{field: value})])) == (
+        field,
+        "a whole number",
+        1,
+    )
+
+
+@pytest.mark.parametrize("field", DOCUMENTS)
+def test_documents_above_one_mebibyte_are_refused(field: str) -> None:
+    whole = 1024 * 1024
+    fits = {"a": "x" * (whole - len('{"a":""}'))}
+    assert _arguments.enqueue_arguments([new_job(**{field: fits})])
+    fits["a"] += "x"
+    assert refused(lambda: _arguments.enqueue_arguments([new_job(**{field: fits})])) == (
+        field,
+        "at most 1 MiB",
+        1,
+    )
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("tenant_id", str(ID)), ("tenant_id", 7), ("wake", 1), ("wake", "yes")],
+    ids=repr,
+)
+def test_values_of_another_type_are_refused(field: str, value: Any) -> None:
+    assert refused(lambda: _arguments.enqueue_arguments([new_job(**{field: value})]))[0] == field
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("job_id", "x"),
+        ("lease_epoch", 1.5),
+        ("outcome", None.__class__),
+        ("output", float("nan")),
+        ("error_code", 4),
+        ("error_message", "\0"),
+        ("delay", "soon"),
+    ],
+    ids=repr,
+)
+def test_a_report_that_cannot_be_sent_names_field_and_item(field: str, value: Any) -> None:
+    refusal = refused(lambda: _arguments.finish_arguments([report(), report(**{field: value})]))
+    assert (refusal[0], refusal[2]) == (field, 2)
