@@ -7,7 +7,7 @@ is what could not even be sent, or would arrive as something else.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, TypeAlias
 from uuid import UUID
 
@@ -78,7 +78,10 @@ def _integer(value: Any, field: str, item: int) -> int:
 def _seconds(value: Any, field: str, item: int) -> float:
     if not isinstance(value, int | float) or isinstance(value, bool):
         raise InvalidArgument(field, "a number of seconds", item)
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError as error:
+        raise InvalidArgument(field, "a number of seconds", item) from error
 
 
 def _flag(value: Any, field: str, item: int) -> bool:
@@ -90,7 +93,11 @@ def _flag(value: Any, field: str, item: int) -> bool:
 def _time(value: Any, field: str, item: int) -> datetime:
     if not isinstance(value, datetime) or value.tzinfo is None:
         raise InvalidArgument(field, "a datetime with a time zone", item)
-    return value
+    try:
+        # PostgreSQL takes no offset of 16 hours or more.
+        return value.astimezone(UTC)
+    except OverflowError as error:
+        raise InvalidArgument(field, "a time between the years 1 and 9999", item) from error
 
 
 def _uuid(value: Any, field: str, item: int) -> UUID:

@@ -30,6 +30,8 @@ _Place: TypeAlias = tuple[UUID, str, int]
 
 LOOK_SHARE = 10
 LOOK_PAUSE_MAX = 1.0
+# A look reads so many tenants, the next one goes on after them: it must not grow with their number.
+TENANT_PAGE = 1000
 
 
 class Claimer:
@@ -53,6 +55,7 @@ class Claimer:
         self._tenants: list[UUID] = [] if tenant_id is None else [tenant_id]
         self._marks: dict[_Place, tuple[datetime | None, UUID]] = {}
         self._look_due = 0.0
+        self._page_end: UUID | None = None
 
     async def claim(self, limit: int) -> list[Job]:
         """Take up to `limit` due jobs, in the order to work them."""
@@ -81,7 +84,7 @@ class Claimer:
             due = await calls._next_due(
                 conn, tenant_ids=_db.array(tenants), queues=_db.array(self._queues)
             )
-        look = self._look_due - time.monotonic() if self._marks else None
+        look = self._look_due - time.monotonic() if self._marks or self._page_end else None
         return max(0.0, min([longest, *(s for s in (due, look) if s is not None)]))
 
     async def doze(self, listener_id: UUID, seconds: float) -> None:
@@ -107,8 +110,10 @@ class Claimer:
         self._marks.clear()
         if self._tenant_id is None:
             async with self._connect() as conn:
-                for tenant_id in await calls._tenants(conn):
-                    self._remember(tenant_id)
+                page = await calls._tenants(conn, after=self._page_end, limit=TENANT_PAGE)
+            for tenant_id in page:
+                self._remember(tenant_id)
+            self._page_end = page[-1] if len(page) == TENANT_PAGE else None
         jobs = await self._take(limit)
         pause = LOOK_SHARE * (time.monotonic() - began)
         self._look_due = time.monotonic() + min(LOOK_PAUSE_MAX, pause)
@@ -118,11 +123,12 @@ class Claimer:
         if not self._tenants:
             return []
         async with self._connect() as conn:
+            asked = len(self._tenants)  # `wants` may add some while the claim is under way
             jobs = await calls.claim(conn, requests=self._request(limit))
         for job in jobs:
             self._marks[job.tenant_id, job.queue, job.priority] = (job.run_at, job.job_id)
         if self._tenant_id is None:
-            self._turn({job.tenant_id for job in jobs}, full=len(jobs) == limit)
+            self._turn({job.tenant_id for job in jobs}, asked, full=len(jobs) == limit)
         self._queues.append(self._queues.pop(0))
         return jobs
 
@@ -138,9 +144,9 @@ class Claimer:
         }
         return orjson.dumps([request]).decode()
 
-    def _turn(self, served: set[UUID], *, full: bool) -> None:
+    def _turn(self, served: set[UUID], asked: int, *, full: bool) -> None:
         """Put the tenants that were served last, and forget those that had nothing."""
-        tried = len(self._tenants)
+        tried = asked
         if full:
             tried = 1 + max(i for i, tenant in enumerate(self._tenants) if tenant in served)
         for tenant in self._tenants[:tried]:

@@ -107,7 +107,9 @@ def translated() -> Iterator[None]:
 
 def from_driver(error: psycopg.Error) -> EngineError:
     """Return the library's error for one of the driver's."""
-    if isinstance(error, psycopg_pool.PoolTimeout | psycopg_pool.PoolClosed):
+    if isinstance(error, psycopg_pool.PoolClosed):
+        return EngineError(f"not open, or closed already: {error}")  # no outage: it never ends
+    if isinstance(error, psycopg_pool.PoolTimeout):
         return EngineUnavailable(f"no connection: {error}")
     kind = _BY_SQLSTATE.get(error.sqlstate or "")
     if kind is InvalidArgument:

@@ -18,7 +18,7 @@ import orjson
 import psycopg
 
 from jobengine.claimer import Connect
-from jobengine.errors import EngineUnavailable
+from jobengine.errors import EngineError
 
 log = logging.getLogger("jobengine.wakeup")
 
@@ -80,7 +80,7 @@ class Wakeup:
                     self._wake_all()
                     async for notification in conn.notifies():
                         self._dispatch(notification.payload)
-            except (psycopg.Error, EngineUnavailable) as error:
+            except (psycopg.Error, EngineError) as error:
                 log.warning("listener lost its connection: %s", error)
             await asyncio.sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311 - jitter
             pause = min(5.0, pause * 2)
@@ -99,18 +99,27 @@ class Wakeup:
                     await conn.set_autocommit(autocommit)
 
     def _dispatch(self, payload: str) -> None:
-        message = orjson.loads(payload)
-        if "job_id" in message:
-            for event in self._on_end.get(UUID(message["job_id"]), ()):
-                event.set()
-            return
+        """Tell whom it concerns; any role may notify on the channel, with any text."""
+        try:
+            message = orjson.loads(payload)
+            if "job_id" in message:
+                self._ended(UUID(message["job_id"]))
+            else:
+                self._came(UUID(message["tenant_id"]), message["queue"])
+        except (ValueError, TypeError, KeyError, AttributeError):
+            log.warning("not a notification of the engine: %.100r", payload)
+
+    def _ended(self, job_id: UUID) -> None:
+        for event in self._on_end.get(job_id, ()):
+            event.set()
+
+    def _came(self, tenant_id: UUID | None, queue: str | None) -> None:
         for on_job in tuple(self._on_job):
-            on_job(UUID(message["tenant_id"]), message["queue"])
+            on_job(tenant_id, queue)
 
     def _wake_all(self) -> None:
         """Nobody knows what was missed while nobody listened."""
-        for on_job in tuple(self._on_job):
-            on_job(None, None)
+        self._came(None, None)
         for events in tuple(self._on_end.values()):
             for event in events:
                 event.set()

@@ -1,2 +1,5 @@
-class EmbeddedError(RuntimeError):
+from jobengine.errors import EngineError
+
+
+class EmbeddedError(EngineError):
     """The embedded server cannot be started, joined or stopped; the message says what to do."""

@@ -1,10 +1,12 @@
 """The lifeline: a small process that stops a server whose owner is gone.
 
 Its standard input is a pipe that only the owner holds open, so every way for the owner to end,
-SIGKILL included, is seen as end of file. This file is also run as a script, by `python -I -S`:
-it imports little (a server starts in 20 ms, and so should its guard), and nothing of this package.
+SIGKILL included, is seen as end of file; a byte in it dismisses the lifeline. This file is also
+run as a script, by `python -I -S`: it imports little (a server starts in 20 ms, and so should its
+guard), and nothing of this package.
 """
 
+import contextlib
 import functools
 import os
 import select
@@ -126,11 +128,14 @@ def clear_stragglers(program: str, home: str, patience: float = EXIT_SECONDS) ->
 
 def wait_closed(pipe: int, seconds: float) -> bool:
     """True when nobody holds the other end any more."""
-    return bool(_ended([pipe], seconds))
+    return bool(_ready([pipe], seconds))
 
 
-def _ended(pipes: Sequence[int], seconds: float | None = None) -> list[int]:
-    """The pipes at end of file; `poll`, since `select` fails beyond 1024 descriptors."""
+def _ready(pipes: Sequence[int], seconds: float | None = None) -> list[int]:
+    """The pipes that hold a byte or the end; `poll`, since `select` fails beyond descriptor 1023.
+
+    Nobody writes into the pipe of the server: there it is always the end.
+    """
     poll = select.poll()
     for pipe in pipes:
         poll.register(pipe, select.POLLIN)
@@ -147,15 +152,15 @@ def parse_steps(text: str) -> Steps:
 
 
 def watch(server: ProcessRef, leash: int, tree: int) -> bool:
-    """Wait for the end of the owner (True) or of the server (False).
+    """Wait: True when the owner is gone, False when the server is, or the owner says so.
 
     `tree` is a pipe that the server and its children hold: end of file says that all are gone,
     without asking again and again.
     """
     watched = [leash, tree]
     while True:
-        if leash in _ended(watched):
-            return True
+        if leash in _ready(watched):
+            return not os.read(leash, 1)
         if server.wait_gone(EXIT_SECONDS):
             return False
         watched = [leash]  # this server closes what it inherits: only the owner tells
@@ -168,16 +173,17 @@ def main(arguments: Sequence[str]) -> None:
         signal.signal(number, signal.SIG_IGN)
     pid, started, steps, tree, program, home, scratch = arguments
     server = ProcessRef(int(pid), started)
-    os.write(1, b"!")  # the owner waits for this: from now on the server is guarded
-    owner_gone = watch(server, 0, int(tree))
+    with contextlib.suppress(BrokenPipeError):  # an owner that is gone already
+        os.write(1, b"!")  # the owner waits for this: from now on the server is guarded
+    if not watch(server, 0, int(tree)):
+        return
     server.stop(parse_steps(steps))
-    if owner_gone:
-        if not wait_closed(int(tree), EXIT_SECONDS):
-            clear_stragglers(program, home, patience=0)
-        if scratch:
-            import shutil  # noqa: PLC0415 - see above
+    if not wait_closed(int(tree), EXIT_SECONDS):
+        clear_stragglers(program, home, patience=0)
+    if scratch:
+        import shutil  # noqa: PLC0415 - see above
 
-            shutil.rmtree(scratch, ignore_errors=True)
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 if __name__ == "__main__":

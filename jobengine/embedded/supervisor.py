@@ -3,6 +3,7 @@
 Knows nothing about PostgreSQL: any server that runs in the foreground can be one.
 """
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -112,6 +113,7 @@ class ChildServer:
             if self.alive() and (ref := ProcessRef.of(self.pid)):
                 ref.stop(steps or self.spec.steps)
             self._reap()
+            self._dismiss_guard()
         finally:
             self._close()
         if self._guard is not None:
@@ -201,6 +203,12 @@ class ChildServer:
         assert self._guard.stdout is not None
         if not self._guard.stdout.read(1):
             raise EmbeddedError(f"the lifeline did not start\n{self.log_tail()}")
+
+    def _dismiss_guard(self) -> None:
+        """The server is gone and its folders may be in use again: nothing is left to clear."""
+        if self._leash is not None:
+            with contextlib.suppress(BrokenPipeError):  # it ended with the server
+                os.write(self._leash, b".")
 
     def _reap(self) -> None:
         """Collect the server, and wait until its children have gone as well."""

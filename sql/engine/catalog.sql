@@ -7,6 +7,15 @@ select 'table ' || c.relname || case c.relpersistence::text when 'u' then ' unlo
 from pg_catalog.pg_class c
 where c.relnamespace = 'jobengine'::pg_catalog.regnamespace and c.relkind in ('r', 'p')
 union all
+select case c.relkind when 'S' then 'sequence ' when 'm' then 'materialized view ' else 'foreign table ' end
+       || c.relname
+from pg_catalog.pg_class c
+where c.relnamespace = 'jobengine'::pg_catalog.regnamespace and c.relkind in ('S', 'm', 'f')
+union all
+select 'type ' || t.typname
+from pg_catalog.pg_type t
+where t.typnamespace = 'jobengine'::pg_catalog.regnamespace and t.typtype in ('d', 'e', 'r')
+union all
 select 'column ' || c.relname || '.' || a.attname || ' ' || pg_catalog.format_type(a.atttypid, a.atttypmod)
        || case when a.attnotnull then ' not null' else '' end
        || coalesce(' default ' || pg_catalog.pg_get_expr(d.adbin, d.adrelid), '')
@@ -24,7 +33,7 @@ from pg_catalog.pg_index i
 join pg_catalog.pg_class c on c.oid = i.indrelid
 where c.relnamespace = 'jobengine'::pg_catalog.regnamespace
 union all
-select 'view ' || c.relname || ' with ' || array_to_string(c.reloptions, ', ') || ' '
+select 'view ' || c.relname || coalesce(' with ' || array_to_string(c.reloptions, ', '), '') || ' '
        || pg_catalog.md5(pg_catalog.pg_get_viewdef(c.oid))
 from pg_catalog.pg_class c
 where c.relnamespace = 'jobengine'::pg_catalog.regnamespace and c.relkind = 'v'
@@ -36,10 +45,21 @@ where c.relnamespace = 'jobengine'::pg_catalog.regnamespace and not t.tgisintern
 union all
 select 'function ' || p.proname || '(' || pg_catalog.pg_get_function_arguments(p.oid) || ') returns '
        || pg_catalog.pg_get_function_result(p.oid) || ' ' || p.provolatile::text
+       || case when p.proisstrict then ' strict' else '' end
        || case when p.prosecdef then ' security definer' else '' end
        || coalesce(' set ' || array_to_string(p.proconfig, ', '), '') || ' ' || pg_catalog.md5(p.prosrc)
 from pg_catalog.pg_proc p
 where p.pronamespace = 'jobengine'::pg_catalog.regnamespace
+union all
+select 'other owner of function ' || p.proname
+from pg_catalog.pg_proc p
+join pg_catalog.pg_namespace n on n.oid = p.pronamespace
+where n.nspname = 'jobengine' and p.proowner <> n.nspowner
+union all
+select 'other owner of ' || c.relname
+from pg_catalog.pg_class c
+join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+where n.nspname = 'jobengine' and c.relkind not in ('i', 'I') and c.relowner <> n.nspowner
 union all
 select 'public grant on function ' || p.proname
 from pg_catalog.pg_proc p
@@ -51,20 +71,26 @@ select 'grant ' || pg_catalog.lower(a.privilege_type) || ' on function ' || p.pr
 from pg_catalog.pg_proc p
 cross join pg_catalog.aclexplode(p.proacl) a
 where p.pronamespace = 'jobengine'::pg_catalog.regnamespace
-  and a.grantee::pg_catalog.regrole::text like 'jobengine\_%' and a.grantee <> p.proowner
+  and a.grantee::pg_catalog.regrole::text = any ('{jobengine_client, jobengine_worker, jobengine_operator}')
+  and a.grantee <> p.proowner
 union all
 select 'grant ' || pg_catalog.lower(a.privilege_type) || ' on ' || c.relname || ' to ' || a.grantee::pg_catalog.regrole
 from pg_catalog.pg_class c
 cross join pg_catalog.aclexplode(c.relacl) a
 where c.relnamespace = 'jobengine'::pg_catalog.regnamespace
-  and a.grantee::pg_catalog.regrole::text like 'jobengine\_%' and a.grantee <> c.relowner
+  and a.grantee::pg_catalog.regrole::text = any ('{jobengine_client, jobengine_worker, jobengine_operator}')
+  and a.grantee <> c.relowner
 union all
 select 'grant ' || pg_catalog.lower(a.privilege_type) || ' on schema to ' || a.grantee::pg_catalog.regrole
 from pg_catalog.pg_namespace n
 cross join pg_catalog.aclexplode(n.nspacl) a
-where n.nspname = 'jobengine' and a.grantee::pg_catalog.regrole::text like 'jobengine\_%' and a.grantee <> n.nspowner
+where n.nspname = 'jobengine'
+  and a.grantee::pg_catalog.regrole::text = any ('{jobengine_client, jobengine_worker, jobengine_operator}')
+  and a.grantee <> n.nspowner
 union all
-select 'policy ' || p.tablename || ' ' || p.policyname || ' ' || pg_catalog.lower(p.cmd) || ' using ' || p.qual
+select 'policy ' || p.tablename || ' ' || p.policyname || ' ' || pg_catalog.lower(p.cmd)
+       || coalesce(' using ' || p.qual, '')
+       || coalesce(' with check ' || p.with_check, '')
 from pg_catalog.pg_policies p
 where p.schemaname = 'jobengine' and p.roles = array['jobengine_operator'::name]
 order by line

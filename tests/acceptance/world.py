@@ -40,7 +40,7 @@ def in_loop(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
 async def until(fact: Callable[[], object], seconds: float = PATIENCE) -> None:
     """Look again and again until the fact is there."""
     async with asyncio.timeout(seconds):
-        while not fact():
+        while not fact():  # noqa: ASYNC110 - the fact is in a database
             await asyncio.sleep(0.005)
 
 

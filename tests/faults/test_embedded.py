@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +12,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from jobengine.embedded import EmbeddedError, EmbeddedPostgres
+from jobengine.embedded import EmbeddedError, EmbeddedPostgres, lifeline
 from jobengine.embedded.layout import Layout
 from jobengine.embedded.lifeline import ProcessRef
 from jobengine.embedded.lock import FolderLock
@@ -265,3 +267,17 @@ class TestStop:
             child._guard.kill()
             child.stop()
             assert not child.alive()
+
+    def test_comes_from_a_lifeline_whose_owner_died_before_it_ran(self, tmp_path: Path) -> None:
+        """It can then tell nobody that it is there, and does its work all the same."""
+        with subprocess.Popen(["sleep", "600"], start_new_session=True) as sleeper:
+            ref = ProcessRef.of(sleeper.pid)
+            assert ref
+            deaf, broken = os.pipe()
+            os.close(deaf)
+            steps = lifeline.format_steps(((signal.SIGTERM, 5.0),))
+            command = [sys.executable, "-I", "-S", lifeline.__file__, str(ref.pid), ref.started]
+            command += [steps, "0", "none", str(tmp_path), ""]
+            subprocess.run(command, stdin=subprocess.DEVNULL, stdout=broken, check=True)
+            os.close(broken)
+            assert sleeper.wait(0) == -signal.SIGTERM

@@ -20,14 +20,15 @@ from hypothesis.stateful import (
 from psycopg.rows import DictRow
 
 from tests.conftest import Clock
-from tests.property.jobs import Item, Report, Request
-from tests.property.model import NO_TENANT
+from tests.property.jobs import Item, Job, Report, Request
+from tests.property.model import NO_TENANT, RETRYABLE
 from tests.property.pair import TYPES, HeldLease, Pair
 
 AGENTS = ("ada", "bob", "cyd")
 TENANTS = (NO_TENANT, UUID(int=1))
 QUEUES = ("default", "side")
 TWO_PHASE = ("never", "never", "at_most_once", "always")
+HELD = ("claimed", "running")
 OUTCOMES = ("completed", "failed", "rejected", "snooze", "cancelled", "unknown")
 # A settle batch of 17 jobs can be split to single ones, a larger one cannot: see _settle.sql.
 MOST_JOBS = 17
@@ -48,7 +49,7 @@ items = st.builds(
     st.builds(
         Item,
         job_type=st.sampled_from([kind.name for kind in TYPES]),
-        parent=st.sampled_from([1, 1, 1, 2, 2, 3]),
+        parent=st.sampled_from([1, 1, 1, 1, 2, 2, 3]),
         tenant=_maybe(TENANTS[1]),
         queue=_maybe(QUEUES[1]),
         priority=_maybe(0, 9),
@@ -94,6 +95,9 @@ class EngineMachine(RuleBasedStateMachine):
     jobs: Bundle[UUID] = Bundle("jobs")
     leases: Bundle[HeldLease] = Bundle("leases")
     agents = st.sampled_from(AGENTS)
+    tenants = _maybe(*TENANTS)
+    place = st.integers(0, 9)
+    places = st.lists(place, min_size=1, max_size=3)
     outcomes = st.sampled_from(OUTCOMES)
     delays = _maybe(0, 3)
 
@@ -109,9 +113,18 @@ class EngineMachine(RuleBasedStateMachine):
     def engine_equals_model(self) -> None:
         self.pair.check()
 
+    def _some(self, statuses: tuple[str, ...], places: list[int]) -> list[Job]:
+        """Return jobs of these statuses; a place chooses one of them."""
+        jobs = [job for job in self.pair.model.jobs.values() if job.status in statuses]
+        return [jobs[place % len(jobs)] for place in places]
+
+    def _held(self, places: list[int]) -> list[HeldLease]:
+        jobs = self._some(HELD, places)
+        return [(job.job_id, job.at.epoch) for job in jobs]
+
     # --- a client ---
 
-    @initialize(target=jobs, new=st.lists(items, min_size=3, max_size=6))
+    @initialize(target=jobs, new=st.lists(items, min_size=4, max_size=6))
     def begin(self, new: list[Item]) -> MultipleResults[UUID]:
         return multiple(*self.pair.enqueue(new))
 
@@ -120,9 +133,7 @@ class EngineMachine(RuleBasedStateMachine):
     def enqueue(self, new: list[Item]) -> MultipleResults[UUID]:
         return multiple(*self.pair.enqueue(new))
 
-    @rule(
-        ids=st.lists(jobs, min_size=1, max_size=2), queue=_maybe(*QUEUES), tenant=_maybe(*TENANTS)
-    )
+    @rule(ids=st.lists(jobs, min_size=1, max_size=2), queue=_maybe(*QUEUES), tenant=tenants)
     def cancel(self, ids: list[UUID], queue: str | None, tenant: UUID | None) -> None:
         """Cancel by id, or by queue where there is a tenant to narrow it."""
         if queue is not None and tenant is not None:
@@ -130,12 +141,19 @@ class EngineMachine(RuleBasedStateMachine):
         else:
             self.pair.cancel(ids, "enough", tenant)
 
-    # --- agents ---
+    @precondition(lambda self: self.pair.has("running"))
+    @rule(place=place)
+    def cancel_running(self, place: int) -> None:
+        [job] = self._some(("running",), [place])
+        self.pair.cancel([job.job_id], "stop", job.tenant)
+
+    # --- agents, on leases that may be long gone, and on those that are held ---
 
     @rule(target=leases, asked=st.lists(requests, min_size=1, max_size=2))
     def claim(self, asked: list[Request]) -> MultipleResults[HeldLease]:
         return multiple(*self._claim(asked))
 
+    @precondition(lambda self: self.pair.has("pending"))
     @rule(target=leases, agent=agents, two_phase=st.sampled_from(TWO_PHASE))
     def claim_all(self, agent: str, two_phase: str) -> MultipleResults[HeldLease]:
         return multiple(*self._claim([Request(agent, QUEUES, 9, two_phase=two_phase)]))
@@ -151,10 +169,10 @@ class EngineMachine(RuleBasedStateMachine):
     def start(self, held: list[HeldLease]) -> None:
         self.pair.start(held)
 
-    @rule(agent=agents)
-    def start_all(self, agent: str) -> None:
-        if held := self.memory[agent]:
-            self.pair.start(held)
+    @precondition(lambda self: self.pair.has("claimed"))
+    @rule(places=places)
+    def start_claimed(self, places: list[int]) -> None:
+        self.pair.start([(job.job_id, job.at.epoch) for job in self._some(("claimed",), places)])
 
     @rule(held=st.lists(leases, min_size=1, max_size=2), seconds=_maybe(2, 30))
     def extend(self, held: list[HeldLease], seconds: float | None) -> None:
@@ -164,9 +182,30 @@ class EngineMachine(RuleBasedStateMachine):
     def release(self, held: list[HeldLease]) -> None:
         self.pair.release(held)
 
+    @precondition(lambda self: self.pair.has(*HELD))
+    @rule(places=places, seconds=_maybe(2, 30), gives_back=st.booleans())
+    def keep_or_release(
+        self, places: list[int], seconds: float | None, *, gives_back: bool
+    ) -> None:
+        if gives_back:
+            self.pair.release(self._held(places))
+        else:
+            self.pair.extend(self._held(places), seconds)
+
     @rule(reports=st.lists(st.builds(_report, leases, outcomes, delays), min_size=1, max_size=3))
     def finish(self, reports: list[Report]) -> None:
         self.pair.finish(reports)
+
+    @precondition(lambda self: self.pair.has(*HELD, "unknown"))
+    @rule(reports=st.lists(st.tuples(place, outcomes, delays), min_size=1, max_size=3))
+    def finish_held(self, reports: list[tuple[int, str, float | None]]) -> None:
+        jobs = self._some((*HELD, "unknown"), [place for place, _, _ in reports])
+        self.pair.finish(
+            [
+                _report((job.job_id, job.at.epoch), outcome, delay)
+                for job, (_, outcome, delay) in zip(jobs, reports, strict=True)
+            ]
+        )
 
     @rule(agent=agents, outcome=outcomes, delay=delays)
     def finish_all(self, agent: str, outcome: str, delay: float | None) -> None:
@@ -176,17 +215,20 @@ class EngineMachine(RuleBasedStateMachine):
 
     # --- an operator, and housekeeping ---
 
-    @precondition(lambda self: self.pair.has("failed", "cancelled", "expired", "unknown"))
-    @rule(ids=st.lists(jobs, min_size=1, max_size=3), expires_in=_maybe(-1, 20))
+    @rule(ids=st.lists(jobs, min_size=1, max_size=2), expires_in=_maybe(-1, 20))
     def retry(self, ids: list[UUID], expires_in: float | None) -> None:
         self.pair.retry(ids, expires_in)
 
-    @precondition(lambda self: self.pair.has("claimed", "running", "pending", "expired"))
+    @precondition(lambda self: self.pair.has(*RETRYABLE))
+    @rule(places=places, expires_in=_maybe(-1, 20))
+    def retry_ended(self, places: list[int], expires_in: float | None) -> None:
+        self.pair.retry([job.job_id for job in self._some(RETRYABLE, places)], expires_in)
+
     @rule()
     def sweep(self) -> None:
         self.pair.sweep()
 
-    @rule(seconds=st.sampled_from([0, 20]), agent=agents, tenant=_maybe(*TENANTS))
+    @rule(seconds=st.sampled_from([0, 20]), agent=agents, tenant=tenants)
     def housekeep(self, seconds: float, agent: str, tenant: UUID | None) -> None:
         """Prune; look at lists; an agent crashes, and its leases can only run out."""
         self.pair.prune(seconds)
@@ -199,15 +241,15 @@ class EngineMachine(RuleBasedStateMachine):
     def tick(self, seconds: float) -> None:
         self.pair.tick(seconds)
 
-    @rule(sweeps=st.booleans())
-    def tick_to_next(self, sweeps: bool) -> None:  # noqa: FBT001
-        """Move to the moment at which something runs out or falls due, no microsecond later."""
+    @rule(place=place, sweeps=st.booleans())
+    def tick_to_next(self, place: int, *, sweeps: bool) -> None:
+        """Move to a moment at which something runs out or falls due, no microsecond later."""
         if times := self.pair.times_to_come():
-            self.pair.tick((min(times) - self.pair.now).total_seconds())
+            self.pair.tick((times[place % len(times)] - self.pair.now).total_seconds())
         if sweeps:
             self.pair.sweep()
 
-    @rule(mood=st.sampled_from(["calm", "calm", "broken", "locked"]))
+    @rule(mood=st.sampled_from(["calm", "calm", "calm", "broken", "locked"]))
     def mood(self, mood: str) -> None:
         self.pair.mood(mood)
 

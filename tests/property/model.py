@@ -255,9 +255,9 @@ class Model(Store):
             said = "failed"
         if same_lease and said == status:
             return "duplicate", status
-        if said in ("failed", "unknown") and job.failures.get(report.epoch) == "holder":
-            resolved_otherwise = same_lease and status == "completed"
-            return "conflict" if resolved_otherwise else "duplicate", status
+        resolved = same_lease and status == "completed"
+        if said == "failed" and job.failures.get(report.epoch) == "holder" and not resolved:
+            return "duplicate", status
         return "conflict" if same_lease else "stale_lease", status
 
     def cancel(self, ids: Iterable[UUID], tenant: UUID | None, reason: str) -> dict[UUID, Answer]:

@@ -49,7 +49,7 @@ class Pair:
         self._clock = clock
         self.model = Model(TYPES, host.Host(), datetime(2030, 1, 1, tzinfo=UTC))
         self._seen = snapshot.of_engine(conn)
-        self._granted: dict[UUID, list[int]] = {}
+        self._granted: dict[UUID, dict[int, tuple[str, UUID | None]]] = {}
         self._pruned: Counter[str] = Counter()
         self._quiet = False  # the last step had no effect, says the engine
 
@@ -81,7 +81,7 @@ class Pair:
         self._agree("claim", expected, found)
         self._quiet = False  # jobs may have lapsed
         for row in rows:
-            self._no_double_claim(row)
+            self._no_double_claim(row, requests[row["request"] - 1])
         return [
             (requests[row["request"] - 1].agent, (row["job_id"], row["lease_epoch"]))
             for row in rows
@@ -157,7 +157,7 @@ class Pair:
         """Return when a lease or a job runs out, or a job or a settle falls due."""
         names = ("run_at", "expires_at", "lease_expires_at", "settle_at")
         times = [job[name] for job in self._seen.jobs.values() for name in names]
-        return [time for time in times if time is not None and time > self.now]
+        return sorted({time for time in times if time is not None and time > self.now})
 
     def has(self, *statuses: str) -> bool:
         return any(job.status in statuses for job in self.model.jobs.values())
@@ -196,17 +196,19 @@ class Pair:
         for job_id, job in found.jobs.items():
             assert job["places"] == 1, f"no_lost_job: {job_id} is in {job['places']} tables"
 
-    def _no_double_claim(self, row: Row) -> None:
-        """Judge by what the engine showed before, not by the model."""
+    def _no_double_claim(self, row: Row, request: Request) -> None:
+        """Judge by what was granted and shown before, not by the model."""
         job_id, epoch = row["job_id"], row["lease_epoch"]
-        before = self._seen.jobs[job_id]
-        granted = self._granted.setdefault(job_id, [])
-        if before["status"] == "pending":
-            assert epoch > max(granted, default=0), f"no_double_claim: {job_id} {epoch} twice"
-            granted.append(epoch)
+        granted = self._granted.setdefault(job_id, {})
+        claimer = (request.agent, request.request_id)
+        if epoch in granted:
+            again = request.request_id is not None and granted[epoch] == claimer
+            assert again, f"no_double_claim: {job_id} {epoch} twice"
         else:
-            again = row["lease_epoch"] == before["lease_epoch"] and before["request_id"] is not None
-            assert again, f"no_double_claim: {job_id} was {before['status']}"
+            assert epoch > max(granted, default=0), f"no_double_claim: {job_id} back to {epoch}"
+            before = self._seen.jobs[job_id]["status"]
+            assert before == "pending", f"no_double_claim: {job_id} was {before}"
+            granted[epoch] = claimer
 
     def _no_stale_effect(self, found: Snapshot) -> None:
         if self._quiet:
@@ -235,7 +237,6 @@ class Pair:
         assert _stats(rows, "due") + _stats(rows, "scheduled") == sum(
             job.status == "pending" for job in jobs
         ), rows
-        self._quiet = True
 
     # --- helpers ---
 

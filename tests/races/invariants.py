@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,8 @@ from tests.races.world import State, World
 
 # These give a lease back, after which a newer one is right.
 GIVE_BACK = {"fail", "release"}
+
+REFUSALS = {"stale_lease", "conflict", "duplicate", "not_found", "busy"}
 
 Told = dict[str, Any]
 
@@ -33,15 +36,21 @@ class Outcome:
         pairs = zip(self.names, self.said, strict=True)
         return [said[job] for called, said in pairs if called == name and job in said]
 
-    def busy(self, job: str) -> set[int]:
-        """Return the sessions that were asked to call again."""
-        answers = [said.get(job, {}) for said in self.said]
-        return {number for number, told in enumerate(answers) if told.get("verdict") == "busy"}
+    def refused(self, job: str) -> frozenset[int]:
+        """Return the sessions that were told that they did nothing to the job."""
+        return frozenset(
+            number
+            for number, said in enumerate(self.said)
+            if said.get(job, {}).get("verdict") in REFUSALS
+        )
 
-    def of(self, job: str, without: AbstractSet[int]) -> str:
-        """Return all that there is to know of one job, but for what these sessions were told."""
-        told = [said.get(job) for number, said in enumerate(self.said) if number not in without]
-        return f"{told} {sorted(self.final[job].items())}"
+    def of(self, job: str, sessions: AbstractSet[int]) -> str:
+        """Return where the job ended and what these sessions were told of it."""
+        return f"{[self.said[number].get(job) for number in sorted(sessions)]} {self.final[job]}"
+
+
+# What comes of the calls of some of the sessions, made one by one, in each order of them.
+OneByOne = Callable[[frozenset[int]], Sequence[Outcome]]
 
 
 def said(world: World, rows: Rows) -> dict[str, Told]:
@@ -80,9 +89,14 @@ def no_double_claim(outcome: Outcome, leases: list[Lease], world: World) -> None
         assert epochs[-1] >= max((epoch for name, epoch in given if name == job), default=0)
 
 
-def no_stale_effect(outcome: Outcome) -> None:
-    """A finish has its effect once or never, and an old lease none beside a newer one."""
+def no_stale_effect(outcome: Outcome, one_by_one: OneByOne) -> None:
+    """Whoever was refused has changed nothing: all is as if that call had not been made.
+
+    And a finish has its effect once or never, and an old lease none beside a newer one.
+    """
     for job, row in outcome.final.items():
+        heard = frozenset(range(len(outcome.names))) - outcome.refused(job)
+        _is_one_of(outcome, one_by_one(heard), job, heard)
         finishes = [told["verdict"] for told in outcome.told("finish", job)]
         assert finishes.count("ok") == (row["status"] == "completed"), f"{job}: {finishes}, {row}"
         if not GIVE_BACK & set(outcome.names) and outcome.told("claim", job):
@@ -100,14 +114,22 @@ def settled_equals_ended(outcome: Outcome) -> None:
     assert all(row["settle_error"] is None for row in outcome.final.values())
 
 
-def as_if_one_by_one(outcome: Outcome, one_by_one: list[Outcome]) -> None:
+def as_if_one_by_one(outcome: Outcome, one_by_one: OneByOne) -> None:
     """For each job, the answers and the end are those of the calls in some order, one by one.
 
     For each job, not for all at once: claim and sweep pass by rows that others hold, so that two
     jobs may meet the same calls in different orders. Jobs do not depend on each other, hence
-    nobody can tell. `busy` says nothing about the job, and has done nothing to it.
+    nobody can tell. `busy` says nothing about the job, so it is no answer to compare.
     """
+    everybody = frozenset(range(len(outcome.names)))
     for job in outcome.final:
-        busy = outcome.busy(job)
-        possible = {other.of(job, busy) for other in one_by_one}
-        assert outcome.of(job, busy) in possible, f"{job}: {outcome.of(job, busy)}: {possible}"
+        answered = {n for n in everybody if outcome.said[n].get(job, {}).get("verdict") != "busy"}
+        _is_one_of(outcome, one_by_one(everybody), job, answered)
+
+
+def _is_one_of(
+    outcome: Outcome, others: Sequence[Outcome], job: str, sessions: AbstractSet[int]
+) -> None:
+    found = outcome.of(job, sessions)
+    possible = {other.of(job, sessions) for other in others}
+    assert found in possible, f"{job} of {outcome.names}: {found}; possible: {possible}"

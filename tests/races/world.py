@@ -40,7 +40,7 @@ $$;
 
 _STATE = """
 select v.job_id, v.status, v.lease_epoch, v.attempt, v.agent_id, v.cancel_reason, v.error_code,
-       v.settled_status, v.settle_error,
+       v.lease_expires_at, v.settled_status, v.settle_error,
        (r.job_id is not null)::int + (l.job_id is not null)::int + (e.job_id is not null)::int
            as places,
        (select count(*) from jobengine.failure f where f.job_id = v.job_id) as failures

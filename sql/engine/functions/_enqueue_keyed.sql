@@ -38,7 +38,7 @@ begin
             select n.job_id, n.tenant_id, n.queue, n.job_type, n.priority, n.input, n.meta,
                    n.max_attempts, n.lease_seconds, n.delivery, n.dedup_key, n.live_key, n.wake, p_now
             from unnest(v_open) n
-            where n.live_key is null or n.job_id = any (v_live)
+            where n.live_key is null or n.job_id in (select l from unnest(v_live) l)
             order by n.tenant_id, n.dedup_key, n.item
             on conflict (tenant_id, dedup_key) where dedup_key is not null do nothing
             returning job_id
@@ -47,19 +47,20 @@ begin
 
         insert into jobengine.ready (job_id, tenant_id, queue, priority, run_at, attempt, lease_epoch, lost, expires_at)
         select n.job_id, n.tenant_id, n.queue, n.priority, n.run_at, 0, 0, 0, n.expires_at
-        from unnest(v_open) n where n.job_id = any (v_new);
+        from unnest(v_open) n where n.job_id in (select w from unnest(v_new) w);
 
         select array_agg((a.item, a.job_id, a.verdict)::jobengine._answer) into v_answered
         from (
-            select n.item, n.job_id, 'ok' as verdict from unnest(v_open) n where n.job_id = any (v_new)
+            select n.item, n.job_id, 'ok' as verdict from unnest(v_open) n
+            where n.job_id in (select w from unnest(v_new) w)
             union all
             select n.item, j.job_id, 'duplicate' from unnest(v_open) n
             join jobengine.job j on j.tenant_id = n.tenant_id and j.dedup_key = n.dedup_key
-            where n.job_id <> all (v_new)
+            where not exists (select from unnest(v_new) w where w = n.job_id)
             union all
             select n.item, k.job_id, 'duplicate' from unnest(v_open) n
             join jobengine.live_key k on k.tenant_id = n.tenant_id and k.live_key = n.live_key
-            where n.job_id <> all (v_new)
+            where not exists (select from unnest(v_new) w where w = n.job_id)
         ) a;
         return query select * from unnest(v_answered);
 

@@ -10,5 +10,5 @@ create or replace function jobengine._job_id_floor(p_at timestamptz) returns uui
 language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$
-    select rpad(lpad(to_hex((extract(epoch from greatest(p_at, 'epoch')) * 1000)::bigint), 12, '0'), 32, '0')::uuid
+    select rpad(lpad(to_hex(floor(extract(epoch from greatest(p_at, 'epoch')) * 1000)::bigint), 12, '0'), 32, '0')::uuid
 $$;

@@ -17,6 +17,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_count integer := coalesce(cardinality(p_job_types), 0);
+    v_ids uuid[];
     v_jobs jobengine._new_job[];
     v_unknown record;
 begin
@@ -66,8 +67,9 @@ begin
     order by r.item
     limit 1;
 
+    v_ids := jobengine._job_ids(p_now, v_count);
     select array_agg((
-               i.item, ids[i.item::integer], coalesce(i.tenant_id, '00000000-0000-0000-0000-000000000000'),
+               i.item, i.job_id, coalesce(i.tenant_id, '00000000-0000-0000-0000-000000000000'),
                coalesce(i.queue, 'default'), i.job_type, coalesce(i.priority, t.priority),
                coalesce(i.input, '{}'), coalesce(i.meta, '{}'), coalesce(i.max_attempts, t.max_attempts),
                coalesce(i.lease_seconds, t.lease_seconds), t.delivery, i.dedup_key, i.live_key,
@@ -76,11 +78,10 @@ begin
                coalesce(i.expires_at, p_now + make_interval(secs => i.expires_in))
            )::jobengine._new_job order by i.item)
     into v_jobs
-    from jobengine._job_ids(p_now, v_count) ids
-    cross join unnest(p_job_types, p_inputs, p_queues, p_tenant_ids, p_priorities, p_run_ats, p_delays, p_expires_ats,
+    from unnest(v_ids, p_job_types, p_inputs, p_queues, p_tenant_ids, p_priorities, p_run_ats, p_delays, p_expires_ats,
                 p_expires_ins, p_dedup_keys, p_live_keys, p_max_attempts, p_lease_seconds, p_metas, p_wakes)
         with ordinality
-        as i (job_type, input, queue, tenant_id, priority, run_at, delay, expires_at,
+        as i (job_id, job_type, input, queue, tenant_id, priority, run_at, delay, expires_at,
               expires_in, dedup_key, live_key, max_attempts, lease_seconds, meta, wake, item)
     join jobengine.job_type t on t.job_type = i.job_type;
 

@@ -51,7 +51,8 @@ begin
                 v_top := v_top + 2;
             else
                 v_unsettled := v_unsettled || array(
-                    select (j.job_id, case when v_gone then 'parent_gone' else v_error end, not v_gone)::jobengine._unsettled
+                    select (j.job_id, case when v_gone then 'parent_gone' else v_error end,
+                            not v_gone)::jobengine._unsettled
                     from unnest(p_jobs[v_first : v_last]) j);
             end if;
         end;
