@@ -52,13 +52,8 @@ def _columns(records: list[Any], columns: dict[str, tuple[str, _Check]]) -> dict
 def _text(value: Any, field: str, item: int) -> str:
     if not isinstance(value, str):
         raise InvalidArgument(field, "a string", item)
-    if "\x00" in value:
-        raise InvalidArgument(field, "text without NUL characters", item)
-    if not value.isascii():
-        try:
-            value.encode()
-        except UnicodeEncodeError as error:
-            raise InvalidArgument(field, "text without lone surrogates", item) from error
+    if rule := _db.broken_rule(value):
+        raise InvalidArgument(field, rule, item)
     return value
 
 
@@ -91,7 +86,7 @@ def _flag(value: Any, field: str, item: int) -> bool:
 
 
 def _time(value: Any, field: str, item: int) -> datetime:
-    if not isinstance(value, datetime) or value.tzinfo is None:
+    if not isinstance(value, datetime) or _db.broken_rule(value):
         raise InvalidArgument(field, "a datetime with a time zone", item)
     try:
         # PostgreSQL takes no offset of 16 hours or more.

@@ -10,7 +10,7 @@ from typing import Any, LiteralString, TypeAlias, TypeVar
 from uuid import UUID
 
 import orjson
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, AsyncCursor
 from psycopg.rows import class_row, scalar_row
 
 from jobengine.errors import InvalidArgument, translated
@@ -33,8 +33,9 @@ async def rows(
 ) -> Rows[R]:
     """Return one `kind` per row; its fields are the columns."""
     with translated():
-        cursor = conn.cursor(row_factory=class_row(kind), binary=True)
-        await cursor.execute(query, parameters)
+        # Not conn.cursor(): the program's pool may make cursors of another kind.
+        cursor = AsyncCursor(conn, row_factory=class_row(kind))
+        await cursor.execute(query, _checked(parameters), binary=True)
         return await cursor.fetchall()
 
 
@@ -43,9 +44,31 @@ async def scalars(
 ) -> Rows[Any]:
     """Return the first column."""
     with translated():
-        cursor = conn.cursor(row_factory=scalar_row, binary=True)
-        await cursor.execute(query, parameters)
+        cursor = AsyncCursor(conn, row_factory=scalar_row)
+        await cursor.execute(query, _checked(parameters), binary=True)
         return await cursor.fetchall()
+
+
+def broken_rule(value: object) -> str | None:
+    """Name the rule that a text or time breaks which cannot be sent, or would arrive as another."""
+    if isinstance(value, str):
+        if "\x00" in value:
+            return "text without NUL characters"
+        if not value.isascii():
+            try:
+                value.encode()
+            except UnicodeEncodeError:
+                return "text without lone surrogates"
+    if isinstance(value, datetime) and value.tzinfo is None:
+        return "a datetime with a time zone"
+    return None
+
+
+def _checked(parameters: Mapping[str, Any]) -> Mapping[str, Any]:
+    for name, value in parameters.items():
+        if rule := broken_rule(value):
+            raise InvalidArgument(name, rule)
+    return parameters
 
 
 def array(values: Iterable[object] | None) -> str | None:

@@ -50,6 +50,8 @@ T = TypeVar("T")
 # then less and less often.
 _ASK_FIRST = 0.01
 _ASK_MAX = 0.5
+# A waiter without time looks once all the same, and has so many seconds for that.
+_LOOK_MIN = 1.0
 
 
 class JobEngine:
@@ -198,7 +200,7 @@ class JobEngine:
         with self.wakeup.end(job_id) as ended:
             while True:
                 ended.clear()
-                if (job := await self._look_for(job_id)) and job.ended:
+                if (job := await self._look_for(job_id, deadline)) and job.ended:
                     return job
                 left = pause if deadline is None else min(pause, deadline - time.monotonic())
                 if left <= 0:
@@ -235,7 +237,8 @@ class JobEngine:
             "request_id": request_id,
             "two_phase": two_phase,
         }
-        return await self._call(calls.claim, requests=orjson.dumps([request]).decode())
+        requests = _db.json([request], "requests") or b""
+        return await self._call(calls.claim, requests=requests.decode())
 
     async def start(self, leases: Iterable[Held]) -> Sequence[Started]:
         """Begin the work on leases that were claimed in two phases (start.sql)."""
@@ -368,11 +371,13 @@ class JobEngine:
         async with self.connection() as conn:
             yield conn
 
-    async def _look_for(self, job_id: UUID) -> JobInfo | None:
-        """Return the job; None too where the server is away for the moment."""
+    async def _look_for(self, job_id: UUID, deadline: float | None) -> JobInfo | None:
+        """Return the job; None too where the server, or a connection to it, is away meanwhile."""
+        left = None if deadline is None else max(_LOOK_MIN, deadline - time.monotonic())
         try:
-            job = await self.get(job_id)
-        except EngineUnavailable:
+            async with asyncio.timeout(left):
+                job = await self.get(job_id)
+        except (EngineUnavailable, TimeoutError):
             return None
         if job is None:
             raise InvalidArgument("job_id", "the id of a job")

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
-from psycopg import AsyncConnection
-from psycopg.rows import scalar_row
+from psycopg import AsyncConnection, AsyncCursor
+from psycopg.rows import scalar_row, tuple_row
 
 from jobengine.errors import EngineError, NotInstalled, SchemaMismatch, from_driver
 
@@ -144,7 +144,7 @@ async def _migrate(conn: AsyncConnection[Any]) -> tuple[str, ...]:
     new = [file for file in _migrations() if file.name not in recorded]
     for file in new:
         await conn.execute(file.read_bytes())
-        await conn.execute(
+        await _cursor(conn).execute(
             "insert into jobengine._migration (name, checksum) values (%s, %s)",
             (file.name, _checksum(file)),
         )
@@ -160,8 +160,14 @@ def _check_history(recorded: dict[str, str]) -> None:
 
 
 async def _recorded(conn: AsyncConnection[Any]) -> dict[str, str]:
-    cursor = await conn.execute("select name, checksum from jobengine._migration")
+    cursor = _cursor(conn)
+    await cursor.execute("select name, checksum from jobengine._migration")
     return dict(await cursor.fetchall())
+
+
+def _cursor(conn: AsyncConnection[Any]) -> AsyncCursor[Any]:
+    """Return a cursor of the usual kind, whatever the program's own pool makes."""
+    return AsyncCursor(conn, row_factory=tuple_row)
 
 
 def _migrations() -> list[Path]:

@@ -17,6 +17,7 @@ from uuid import UUID
 import orjson
 import psycopg
 
+from jobengine._cancelling import cancelled
 from jobengine.claimer import Connect
 from jobengine.errors import EngineError
 
@@ -39,9 +40,7 @@ class Wakeup:
     async def close(self) -> None:
         """Stop listening."""
         if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+            await cancelled(self._task)
             self._task = None
 
     @contextlib.contextmanager

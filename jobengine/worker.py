@@ -22,6 +22,7 @@ from typing import TypeVar
 from uuid import UUID, uuid4
 
 from jobengine._book import Book, HeldJob
+from jobengine._cancelling import cancelled
 from jobengine._handlers import AsyncHandler, Handler, as_async, run_handler
 from jobengine._reporter import Reporter
 from jobengine._retrying import persistently
@@ -126,9 +127,7 @@ class Worker:
             await self._claim_until_stopped(loops)
             await self._drain()
         finally:
-            for task in loops + runners:
-                task.cancel()
-            await asyncio.wait(loops + runners, timeout=_GRACE)
+            await cancelled(*loops, *runners, within=_GRACE)
             self._threads.shutdown(wait=False, cancel_futures=True)
             for number in signals:
                 loop.remove_signal_handler(number)

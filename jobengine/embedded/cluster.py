@@ -57,15 +57,20 @@ def read_pid_file(data: Path) -> tuple[int, bool] | None:
         return None
 
 
-def clear_pid_file(data: Path, known: ProcessRef | None) -> None:
-    """Remove the pid file of a dead server whose pid another process has by now.
+def clear_lock_files(data: Path, sockets: Path, known: ProcessRef | None) -> None:
+    """Remove the lock files of a server that died, when its pid still means something.
 
-    PostgreSQL itself would take that process for a server and refuse to start, which is common in
-    containers, where pids are small. A pid that was not ours is left for PostgreSQL to judge.
+    PostgreSQL only asks whether the pid is taken, and refuses to start when it is: by a zombie that
+    nobody has collected yet, or by another process, as in containers, where pids are small. A pid
+    that was not our server's is left for PostgreSQL to judge.
     """
     found = read_pid_file(data)
     if found and known and found[0] == known.pid and not known.alive():
         (data / "postmaster.pid").unlink(missing_ok=True)
+        found = None
+    if found is None:
+        for path in sockets.glob(".s.PGSQL.*"):
+            path.unlink(missing_ok=True)
 
 
 def _remove_partial(data: Path) -> None:

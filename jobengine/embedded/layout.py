@@ -56,7 +56,10 @@ class Layout:
         shutil.rmtree(self.data, ignore_errors=True)
         for path in self.data.parent.iterdir():
             if path.name.startswith(self.data.name + "."):
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
+                if path.is_dir():
+                    shutil.rmtree(path, ignore_errors=True)
+                else:
+                    path.unlink(missing_ok=True)
 
     def _beside(self, suffix: str) -> Path:
         return self.data.with_name(self.data.name + suffix)
@@ -113,14 +116,27 @@ def _remove_orphans() -> None:
 
     Any other folder may merely be unmounted, so its cluster stays.
     """
-    temporary = Path(tempfile.gettempdir()).resolve()
-    for origin in base().glob("data-*.origin"):
+    one_at_a_time = FolderLock(base() / "orphans.lock")
+    if one_at_a_time.try_acquire():
+        for origin in base().glob("data-*.origin"):
+            if _was_temporary(origin):
+                _remove_unused(Layout(origin.with_suffix("")))
+        one_at_a_time.release()
+
+
+def _was_temporary(origin: Path) -> bool:
+    try:
         asked = Path(os.fsdecode(origin.read_bytes()))
-        layout = Layout(origin.with_suffix(""))
-        lock = FolderLock(layout.lock)
-        if temporary in asked.parents and not asked.parent.exists() and lock.try_acquire():
-            layout.remove()
-            lock.release()
+    except FileNotFoundError:
+        return False
+    return Path(tempfile.gettempdir()).resolve() in asked.parents and not asked.parent.exists()
+
+
+def _remove_unused(layout: Layout) -> None:
+    lock = FolderLock(layout.lock)
+    if lock.try_acquire():
+        layout.remove()
+        lock.release()
 
 
 def make_socket_folder(layout: Layout, account: Account | None) -> Path:

@@ -233,10 +233,10 @@ class EmbeddedPostgres:
         layout, lock, programs = self._placed(), self._lock, self._programs
         assert lock is not None
         assert programs is not None
-        if old := ServerState.load(layout.state):
-            cluster.clear_pid_file(layout.data, old.process)
         # A restart keeps the folder, and with it the URL.
         self._sockets = sockets = self._sockets or make_socket_folder(layout, programs.account)
+        dead = ServerState.load(layout.state)
+        cluster.clear_lock_files(layout.data, sockets, dead.process if dead else None)
         self._server = server = ChildServer(self._spec(layout, programs, sockets), lock)
         self._progress(f"starting PostgreSQL {programs.version}")
         server.start(

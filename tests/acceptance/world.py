@@ -27,8 +27,9 @@ def in_loop(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
     """Run an async test in a loop of its own; one that hangs fails."""
 
     async def bounded(*args: P.args, **kwargs: P.kwargs) -> None:
-        async with asyncio.timeout(2 * PATIENCE):
+        async with asyncio.timeout(2 * PATIENCE) as limit:
             await test(*args, **kwargs)
+        assert not limit.expired(), "the test hung, and somebody swallowed its cancellation"
 
     @functools.wraps(test)
     def sync(*args: P.args, **kwargs: P.kwargs) -> None:

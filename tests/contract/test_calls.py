@@ -89,8 +89,8 @@ def default(node: Node) -> object:
         return inspect.Parameter.empty
     if node.isnull:
         return None
-    value = node.val
-    return getattr(value, value.__slots__ and next(iter(value)))
+    slots = [slot for slot in ("boolval", "ival", "sval") if hasattr(node.val, slot)]
+    return getattr(node.val, slots[0])
 
 
 def fields(function: Callable[..., Any]) -> list[str] | None:

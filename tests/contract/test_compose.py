@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import sys
 import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -156,7 +157,8 @@ def test_schema_notices_a_wrong_key(tmp_path: Path) -> None:
 
 
 def schema_errors(file: Path) -> str:
-    command = ["check-jsonschema", "--builtin-schema", "vendor.compose-spec", str(file)]
+    program = [sys.executable, "-m", "check_jsonschema"]
+    command = [*program, "--builtin-schema", "vendor.compose-spec", str(file)]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     assert ended.returncode in {0, 1}, ended.stderr
     return ended.stdout if ended.returncode else ""

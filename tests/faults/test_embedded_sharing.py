@@ -124,14 +124,13 @@ class TestLeftOver:
         """After a restart of a container: the pid file names a living process that is no server."""
         with EmbeddedPostgres(layout.data, durable=False) as server:
             execute(server.url, "create table kept ()")
-            lines = (layout.data / "postmaster.pid").read_text().splitlines()
             owner = (layout.data / "postmaster.pid").stat()
             server.kill()
         account = {"user": owner.st_uid, "group": owner.st_gid} if os.geteuid() == 0 else {}
         with subprocess.Popen(["sleep", "600"], cwd="/", **account) as stranger:  # type: ignore[call-overload]
-            (layout.data / "postmaster.pid").write_text(
-                "\n".join([str(stranger.pid), *lines[1:]]) + "\n"
-            )
+            for path in (layout.data / "postmaster.pid", layout.run / ".s.PGSQL.5432.lock"):
+                lines = path.read_text().splitlines()
+                path.write_text("\n".join([str(stranger.pid), *lines[1:], ""]))
             ServerState(stranger.pid, "1@long-ago", str(layout.run)).save(layout.state)
             with EmbeddedPostgres(layout.data, durable=False) as server:
                 assert fetch(server.url, "select count(*) from kept") == 0

@@ -14,7 +14,6 @@ from hypothesis.stateful import (
     initialize,
     invariant,
     multiple,
-    precondition,
     rule,
 )
 from psycopg.rows import DictRow
@@ -28,7 +27,6 @@ AGENTS = ("ada", "bob", "cyd")
 TENANTS = (NO_TENANT, UUID(int=1))
 QUEUES = ("default", "side")
 TWO_PHASE = ("never", "never", "at_most_once", "always")
-HELD = ("claimed", "running")
 OUTCOMES = ("completed", "failed", "rejected", "snooze", "cancelled", "unknown")
 # A settle batch of 17 jobs can be split to single ones, a larger one cannot: see _settle.sql.
 MOST_JOBS = 17
@@ -71,6 +69,14 @@ requests = st.builds(
     two_phase=st.sampled_from(TWO_PHASE),
 )
 
+tenants = _maybe(*TENANTS)
+outcomes = st.sampled_from(OUTCOMES)
+delays = _maybe(0, 3)
+places = st.integers(0, 9)
+# How an agent comes by a lease: whether from those that are held, and which.
+Grip = tuple[bool, int]
+grips = st.lists(st.tuples(st.booleans(), places), min_size=1, max_size=3)
+
 
 def _report(lease: HeldLease, outcome: str, delay: float | None) -> Report:
     job_id, epoch = lease
@@ -87,24 +93,22 @@ def _report(lease: HeldLease, outcome: str, delay: float | None) -> Report:
 
 
 class EngineMachine(RuleBasedStateMachine):
-    """The rules. `bound` gives it the database to run on."""
+    """The rules. `bound` gives it the database to run on.
+
+    No rule has a precondition and none needs a lease to be there: Hypothesis switches rules off at
+    random for each run, and throws a run away in which no rule that is left may be used.
+    """
 
     conn: ClassVar[psycopg.Connection[DictRow]]
     clock: ClassVar[Clock]
 
     jobs: Bundle[UUID] = Bundle("jobs")
-    leases: Bundle[HeldLease] = Bundle("leases")
-    agents = st.sampled_from(AGENTS)
-    tenants = _maybe(*TENANTS)
-    place = st.integers(0, 9)
-    places = st.lists(place, min_size=1, max_size=3)
-    outcomes = st.sampled_from(OUTCOMES)
-    delays = _maybe(0, 3)
 
     def __init__(self) -> None:
         super().__init__()
         self.pair = Pair(self.conn, self.clock)
         self.memory: dict[str, list[HeldLease]] = {agent: [] for agent in AGENTS}
+        self.granted: list[HeldLease] = []
 
     def teardown(self) -> None:
         self.pair.close()
@@ -113,14 +117,17 @@ class EngineMachine(RuleBasedStateMachine):
     def engine_equals_model(self) -> None:
         self.pair.check()
 
-    def _some(self, statuses: tuple[str, ...], places: list[int]) -> list[Job]:
-        """Return jobs of these statuses; a place chooses one of them."""
-        jobs = [job for job in self.pair.model.jobs.values() if job.status in statuses]
-        return [jobs[place % len(jobs)] for place in places]
+    def _jobs(self, *statuses: str) -> list[Job]:
+        return [job for job in self.pair.model.jobs.values() if job.status in statuses]
 
-    def _held(self, places: list[int]) -> list[HeldLease]:
-        jobs = self._some(HELD, places)
-        return [(job.job_id, job.at.epoch) for job in jobs]
+    def _leases(self, grips: list[Grip]) -> list[HeldLease]:
+        """Return leases that are held, or any that was ever granted, the newest first."""
+        held = [(job.job_id, job.at.epoch) for job in self._jobs("claimed", "running", "unknown")]
+        ever = self.granted[::-1]
+        pools = [held if live and held else ever for live, _ in grips]
+        return [
+            pool[place % len(pool)] for pool, (_, place) in zip(pools, grips, strict=True) if pool
+        ]
 
     # --- a client ---
 
@@ -128,9 +135,10 @@ class EngineMachine(RuleBasedStateMachine):
     def begin(self, new: list[Item]) -> MultipleResults[UUID]:
         return multiple(*self.pair.enqueue(new))
 
-    @precondition(lambda self: self.pair.most_of_a_type() <= MOST_JOBS - 3)
     @rule(target=jobs, new=st.lists(items, min_size=1, max_size=3))
     def enqueue(self, new: list[Item]) -> MultipleResults[UUID]:
+        if self.pair.most_of_a_type() > MOST_JOBS - len(new):
+            return multiple()
         return multiple(*self.pair.enqueue(new))
 
     @rule(ids=st.lists(jobs, min_size=1, max_size=2), queue=_maybe(*QUEUES), tenant=tenants)
@@ -141,73 +149,47 @@ class EngineMachine(RuleBasedStateMachine):
         else:
             self.pair.cancel(ids, "enough", tenant)
 
-    @precondition(lambda self: self.pair.has("running"))
-    @rule(place=place)
+    @rule(place=places)
     def cancel_running(self, place: int) -> None:
-        [job] = self._some(("running",), [place])
-        self.pair.cancel([job.job_id], "stop", job.tenant)
+        if running := self._jobs("running"):
+            job = running[place % len(running)]
+            self.pair.cancel([job.job_id], "stop", job.tenant)
 
-    # --- agents, on leases that may be long gone, and on those that are held ---
+    # --- agents ---
 
-    @rule(target=leases, asked=st.lists(requests, min_size=1, max_size=2))
-    def claim(self, asked: list[Request]) -> MultipleResults[HeldLease]:
-        return multiple(*self._claim(asked))
-
-    @precondition(lambda self: self.pair.has("pending"))
-    @rule(target=leases, agent=agents, two_phase=st.sampled_from(TWO_PHASE))
-    def claim_all(self, agent: str, two_phase: str) -> MultipleResults[HeldLease]:
-        return multiple(*self._claim([Request(agent, QUEUES, 9, two_phase=two_phase)]))
-
-    def _claim(self, asked: list[Request]) -> list[HeldLease]:
-        granted = self.pair.claim(asked)
-        for agent, lease in granted:
-            if lease not in self.memory[agent]:
+    @rule(asked=st.lists(requests, min_size=1, max_size=2))
+    def claim(self, asked: list[Request]) -> None:
+        for agent, lease in self.pair.claim(asked):
+            if lease not in self.granted:
+                self.granted.append(lease)
                 self.memory[agent].append(lease)
-        return [lease for _, lease in granted]
 
-    @rule(held=st.lists(leases, min_size=1, max_size=3))
-    def start(self, held: list[HeldLease]) -> None:
-        self.pair.start(held)
+    @rule(agent=st.sampled_from(AGENTS), two_phase=st.sampled_from(TWO_PHASE))
+    def claim_all(self, agent: str, two_phase: str) -> None:
+        self.claim([Request(agent, QUEUES, 9, two_phase=two_phase)])
 
-    @precondition(lambda self: self.pair.has("claimed"))
-    @rule(places=places)
-    def start_claimed(self, places: list[int]) -> None:
-        self.pair.start([(job.job_id, job.at.epoch) for job in self._some(("claimed",), places)])
+    @rule(grips=grips)
+    def start(self, grips: list[Grip]) -> None:
+        if leases := self._leases(grips):
+            self.pair.start(leases)
 
-    @rule(held=st.lists(leases, min_size=1, max_size=2), seconds=_maybe(2, 30))
-    def extend(self, held: list[HeldLease], seconds: float | None) -> None:
-        self.pair.extend(held, seconds)
+    @rule(grips=grips, seconds=_maybe(2, 30))
+    def extend(self, grips: list[Grip], seconds: float | None) -> None:
+        if leases := self._leases(grips):
+            self.pair.extend(leases, seconds)
 
-    @rule(held=st.lists(leases, min_size=1, max_size=2))
-    def release(self, held: list[HeldLease]) -> None:
-        self.pair.release(held)
+    @rule(grips=grips)
+    def release(self, grips: list[Grip]) -> None:
+        if leases := self._leases(grips):
+            self.pair.release(leases)
 
-    @precondition(lambda self: self.pair.has(*HELD))
-    @rule(places=places, seconds=_maybe(2, 30), gives_back=st.booleans())
-    def keep_or_release(
-        self, places: list[int], seconds: float | None, *, gives_back: bool
-    ) -> None:
-        if gives_back:
-            self.pair.release(self._held(places))
-        else:
-            self.pair.extend(self._held(places), seconds)
+    @rule(grips=grips, outcomes=st.tuples(outcomes, outcomes, outcomes), delay=delays)
+    def finish(self, grips: list[Grip], outcomes: tuple[str, ...], delay: float | None) -> None:
+        if leases := self._leases(grips):
+            said = zip(leases, outcomes, strict=False)
+            self.pair.finish([_report(lease, outcome, delay) for lease, outcome in said])
 
-    @rule(reports=st.lists(st.builds(_report, leases, outcomes, delays), min_size=1, max_size=3))
-    def finish(self, reports: list[Report]) -> None:
-        self.pair.finish(reports)
-
-    @precondition(lambda self: self.pair.has(*HELD, "unknown"))
-    @rule(reports=st.lists(st.tuples(place, outcomes, delays), min_size=1, max_size=3))
-    def finish_held(self, reports: list[tuple[int, str, float | None]]) -> None:
-        jobs = self._some((*HELD, "unknown"), [place for place, _, _ in reports])
-        self.pair.finish(
-            [
-                _report((job.job_id, job.at.epoch), outcome, delay)
-                for job, (_, outcome, delay) in zip(jobs, reports, strict=True)
-            ]
-        )
-
-    @rule(agent=agents, outcome=outcomes, delay=delays)
+    @rule(agent=st.sampled_from(AGENTS), outcome=outcomes, delay=delays)
     def finish_all(self, agent: str, outcome: str, delay: float | None) -> None:
         """An agent reports on everything that it remembers, stale or not, and remembers it."""
         if held := self.memory[agent]:
@@ -215,20 +197,17 @@ class EngineMachine(RuleBasedStateMachine):
 
     # --- an operator, and housekeeping ---
 
-    @rule(ids=st.lists(jobs, min_size=1, max_size=2), expires_in=_maybe(-1, 20))
-    def retry(self, ids: list[UUID], expires_in: float | None) -> None:
-        self.pair.retry(ids, expires_in)
-
-    @precondition(lambda self: self.pair.has(*RETRYABLE))
-    @rule(places=places, expires_in=_maybe(-1, 20))
-    def retry_ended(self, places: list[int], expires_in: float | None) -> None:
-        self.pair.retry([job.job_id for job in self._some(RETRYABLE, places)], expires_in)
+    @rule(ids=st.lists(jobs, min_size=1, max_size=2), place=places, expires_in=_maybe(-1, 20))
+    def retry(self, ids: list[UUID], place: int, expires_in: float | None) -> None:
+        """Retry any jobs, and one that may be retried."""
+        ended = [job.job_id for job in self._jobs(*RETRYABLE)]
+        self.pair.retry(ids + ended[place % max(len(ended), 1) :][:1], expires_in)
 
     @rule()
     def sweep(self) -> None:
         self.pair.sweep()
 
-    @rule(seconds=st.sampled_from([0, 20]), agent=agents, tenant=tenants)
+    @rule(seconds=st.sampled_from([0, 20]), agent=st.sampled_from(AGENTS), tenant=tenants)
     def housekeep(self, seconds: float, agent: str, tenant: UUID | None) -> None:
         """Prune; look at lists; an agent crashes, and its leases can only run out."""
         self.pair.prune(seconds)
@@ -241,7 +220,7 @@ class EngineMachine(RuleBasedStateMachine):
     def tick(self, seconds: float) -> None:
         self.pair.tick(seconds)
 
-    @rule(place=place, sweeps=st.booleans())
+    @rule(place=places, sweeps=st.booleans())
     def tick_to_next(self, place: int, *, sweeps: bool) -> None:
         """Move to a moment at which something runs out or falls due, no microsecond later."""
         if times := self.pair.times_to_come():

@@ -159,9 +159,6 @@ class Pair:
         times = [job[name] for job in self._seen.jobs.values() for name in names]
         return sorted({time for time in times if time is not None and time > self.now})
 
-    def has(self, *statuses: str) -> bool:
-        return any(job.status in statuses for job in self.model.jobs.values())
-
     def most_of_a_type(self) -> int:
         return max(Counter(job.type.name for job in self.model.jobs.values()).values(), default=0)
 

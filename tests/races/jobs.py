@@ -14,8 +14,8 @@ from tests.races.sessions import Call, Rows
 
 
 def run(db: psycopg.Connection[DictRow], call: Call) -> Rows:
-    cursor = db.execute(call.query, call.params)
-    return cursor.fetchall()
+    cursor = db.execute(call.query, call.params or None)
+    return cursor.fetchall() if cursor.description else []
 
 
 def waiting(db: psycopg.Connection[DictRow], count: int = 1, **arguments: Any) -> list[UUID]:

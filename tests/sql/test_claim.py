@@ -223,7 +223,7 @@ class TestExpiry:
         engine.enqueue_many(2000, expires_in=1)
         good = engine.enqueue(priority=9)
         engine.clock.advance(1)
-        leases = engine.claim_all({}, {}, {})
+        leases = engine.claim_all(*[{"limit": 500}] * 3)
         assert [(lease["request"], lease["job_id"]) for lease in leases] == [(3, good)]
 
     def test_the_thousand_is_shared_by_the_tenants_of_a_request(self, engine: Engine) -> None:

@@ -66,8 +66,8 @@ class Point:
     x: int
 
 
-class Kind(enum.IntEnum):
-    ONE = 1
+class Kind(enum.StrEnum):
+    ONE = "one"
 
 
 @pytest.mark.parametrize(
@@ -107,6 +107,10 @@ def test_a_document_without_end_is_refused() -> None:
 @pytest.mark.parametrize("value", ["null", ["null"], {"null": None}, [None, 1.5]])
 def test_null_beside_numbers_is_no_refused_number(value: Any) -> None:
     assert orjson.loads(_db.json(value, "input") or b"") == value
+
+
+def test_a_member_of_an_enumeration_is_its_value() -> None:
+    assert _db.json({"kind": Kind.ONE}, "input") == b'{"kind":"one"}'
 
 
 def test_no_value_is_no_document() -> None:

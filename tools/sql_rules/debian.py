@@ -97,7 +97,8 @@ def _library_packages() -> tuple[str, ...]:
 
 def _use_libraries(place: Path) -> None:
     """Let the server find libraries that were unpacked beside it."""
-    folders = sorted({str(file.parent) for file in place.glob("usr/lib/*-linux-*/*.so.*")})
+    found = [*place.glob("usr/lib/*-linux-*/*.so.*"), *place.glob("lib/*-linux-*/*.so.*")]
+    folders = sorted({str(file.parent) for file in found})
     if folders:
         os.environ["LD_LIBRARY_PATH"] = ":".join(folders)
 

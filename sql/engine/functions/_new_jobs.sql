@@ -17,7 +17,6 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_count integer := coalesce(cardinality(p_job_types), 0);
-    v_ids uuid[];
     v_jobs jobengine._new_job[];
     v_unknown record;
 begin
@@ -64,10 +63,8 @@ begin
         end) c (broken)
     cross join lateral (values (c.broken[1], c.broken[2], i.item)) r (field, rule, item)
     where c.broken is not null
-    order by r.item
-    limit 1;
+    order by r.item limit 1;
 
-    v_ids := jobengine._job_ids(p_now, v_count);
     select array_agg((
                i.item, i.job_id, coalesce(i.tenant_id, '00000000-0000-0000-0000-000000000000'),
                coalesce(i.queue, 'default'), i.job_type, coalesce(i.priority, t.priority),
@@ -78,8 +75,9 @@ begin
                coalesce(i.expires_at, p_now + make_interval(secs => i.expires_in))
            )::jobengine._new_job order by i.item)
     into v_jobs
-    from unnest(v_ids, p_job_types, p_inputs, p_queues, p_tenant_ids, p_priorities, p_run_ats, p_delays, p_expires_ats,
-                p_expires_ins, p_dedup_keys, p_live_keys, p_max_attempts, p_lease_seconds, p_metas, p_wakes)
+    from unnest(jobengine._job_ids(p_now, v_count), p_job_types, p_inputs, p_queues, p_tenant_ids, p_priorities,
+                p_run_ats, p_delays, p_expires_ats, p_expires_ins, p_dedup_keys, p_live_keys, p_max_attempts,
+                p_lease_seconds, p_metas, p_wakes)
         with ordinality
         as i (job_id, job_type, input, queue, tenant_id, priority, run_at, delay, expires_at,
               expires_in, dedup_key, live_key, max_attempts, lease_seconds, meta, wake, item)

@@ -21,14 +21,17 @@ stable
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+    v_ids uuid[];
 begin
     perform jobengine._invalid('limit', 'from 1 to 1000') where p_limit is null or p_limit not between 1 and 1000;
+    v_ids := array(
+        select l from jobengine._listed(
+            p_tenant_id, p_status, p_queue, p_job_type, p_unsettled, p_before, p_limit) l);
     return query
     select v.*
     from jobengine.jobs v
-    where v.job_id = any (array(
-        select l from jobengine._listed(
-            p_tenant_id, p_status, p_queue, p_job_type, p_unsettled, p_before, p_limit) l))
+    where v.job_id = any (v_ids)
     order by v.job_id desc;
 end;
 $$;

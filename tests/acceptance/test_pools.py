@@ -1,0 +1,162 @@
+"""An engine on a URL, and on a pool of the program's own, whatever that one is set up for."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg import AsyncConnection
+from psycopg.rows import dict_row, namedtuple_row
+from psycopg_pool import AsyncConnectionPool
+
+from jobengine import (
+    EngineError,
+    EngineUnavailable,
+    JobEngine,
+    Lease,
+    NotInstalled,
+    Report,
+    WrongIsolation,
+    calls,
+)
+from tests.acceptance.world import NOBODY, Db, end, in_loop, register, scalar, site, until
+
+POOLS: dict[str, dict[str, Any]] = {
+    "autocommit": {"autocommit": True},
+    "no autocommit": {},
+    "rows as dicts": {"row_factory": dict_row},
+    "rows as tuples with names": {"row_factory": namedtuple_row},
+    "parameters bound by the client": {"cursor_factory": psycopg.AsyncClientCursor},
+    "never prepared": {"prepare_threshold": None},
+}
+OTHERS = (
+    "select count(*) from pg_stat_activity"
+    " where datname = current_database() and pid <> pg_backend_pid()"
+    " and backend_type = 'client backend'"
+)
+
+
+@asynccontextmanager
+async def own_pool(url: str, **kwargs: Any) -> AsyncIterator[AsyncConnectionPool[Any]]:
+    pool: AsyncConnectionPool[Any] = AsyncConnectionPool(
+        url, min_size=1, max_size=3, open=False, kwargs=kwargs
+    )
+    async with pool:
+        yield pool
+
+
+async def life_of_a_job(engine: JobEngine) -> None:
+    """Enqueue, claim, extend, finish, wait."""
+    await register(engine)
+    job = await engine.enqueue("work", {"a": [1, None]}, wake=True)
+    held = (await engine.claim(["default"], agent_id="me"))[0]
+    assert (held.id, held.input) == (job.id, {"a": [1, None]})
+    assert [answer.verdict for answer in await engine.extend([held])] == ["ok"]
+    report = Report(job_id=job.id, lease_epoch=1, outcome="completed", output="done")
+    assert [answer.verdict for answer in await engine.finish([report])] == ["ok"]
+    assert (await end(engine, job.id)).output == "done"
+
+
+@in_loop
+async def test_an_engine_on_a_url(db: Db, database_url: str) -> None:
+    async with JobEngine(database_url) as engine:
+        await life_of_a_job(engine)
+
+
+@pytest.mark.parametrize("kind", POOLS)
+@in_loop
+async def test_an_engine_on_a_pool_of_the_programs_own(
+    db: Db, database_url: str, kind: str
+) -> None:
+    async with own_pool(database_url, **POOLS[kind]) as pool, JobEngine(pool) as engine:
+        await life_of_a_job(engine)
+        assert await engine.get(NOBODY) is None
+        assert await engine.stats() == []
+
+
+@pytest.mark.parametrize("kind", POOLS)
+@in_loop
+async def test_the_engine_is_installed_through_any_pool(empty_database_url: str, kind: str) -> None:
+    async with own_pool(empty_database_url, **POOLS[kind]) as pool, JobEngine(pool) as engine:
+        assert await engine.verify() == ["- schema jobengine"]
+        assert (await engine.install()).applied != ()
+        assert (await engine.install()).applied == ()
+        assert await engine.verify() == []
+
+
+@in_loop
+async def test_the_programs_pool_stays_open_and_clean(db: Db, database_url: str) -> None:
+    async with own_pool(database_url) as pool:
+        async with JobEngine(pool) as engine:
+            await life_of_a_job(engine)
+        async with pool.connection() as conn:
+            assert conn.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
+            assert not conn.autocommit
+
+
+@in_loop
+async def test_an_engine_on_a_url_leaves_no_connection(db: Db, database_url: str) -> None:
+    async with site(database_url) as engine:
+        await engine.stats()
+        assert scalar(db, OTHERS) > 0
+    await until(lambda: scalar(db, OTHERS) == 0)
+
+
+@in_loop
+async def test_nothing_is_opened_before_the_block(db: Db, database_url: str) -> None:
+    engine = JobEngine(database_url)
+    with pytest.raises(EngineError) as caught:
+        await engine.get(NOBODY)
+    assert not isinstance(caught.value, EngineUnavailable)
+
+
+@in_loop
+async def test_a_database_without_the_engine_says_so(empty_database_url: str) -> None:
+    async with JobEngine(empty_database_url) as engine:
+        with pytest.raises(NotInstalled) as caught:
+            await engine.stats()
+        assert isinstance(caught.value.__cause__, psycopg.Error)
+
+
+@in_loop
+async def test_a_role_without_rights_is_told_so(db: Db, database_url: str) -> None:
+    async with site(database_url) as engine, engine.connection() as conn:
+        await conn.execute("set role jobengine_worker")
+        with pytest.raises(NotInstalled, match="permission denied"):
+            await calls.retry(conn, job_ids=f"{{{NOBODY}}}")
+        await conn.execute("reset role")
+
+
+@in_loop
+async def test_errors_of_the_programs_own_statements_are_translated(
+    db: Db, database_url: str
+) -> None:
+    async with site(database_url) as engine:
+        with pytest.raises(EngineError, match="division by zero"):
+            async with engine.connection() as conn:
+                await conn.execute("select 1/0")
+        assert await engine.get(NOBODY) is None
+
+
+@in_loop
+async def test_above_read_committed_only_calls_that_cannot_bear_it_are_refused(
+    db: Db, database_url: str
+) -> None:
+    async def configure(conn: AsyncConnection[Any]) -> None:
+        await conn.set_isolation_level(psycopg.IsolationLevel.REPEATABLE_READ)
+
+    async with (
+        AsyncConnectionPool(
+            database_url, min_size=1, max_size=2, open=False, configure=configure
+        ) as pool,
+        JobEngine(pool) as engine,
+    ):
+        await register(engine)
+        job = await engine.enqueue("work")
+        assert (await engine.claim(["default"], agent_id="me"))[0].id == job.id
+        await engine.release([Lease(job.id, 1)])
+        with pytest.raises(WrongIsolation):
+            await engine.cancel([job.id])

@@ -1,0 +1,118 @@
+"""What a call really did: the plan of every statement inside it, with the rows that it read.
+
+EXPLAIN shows only "Function Scan" for a function; auto_explain with nested statements sends the
+plans of what is inside as notices.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, LiteralString
+
+import psycopg
+import pytest
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.errors import Diagnostic
+from psycopg.rows import DictRow, dict_row
+
+TABLES = {"job", "ready", "lease", "ended", "failure", "live_key"}
+
+_SETTINGS: tuple[LiteralString, ...] = (
+    "load 'auto_explain'",
+    "set auto_explain.log_min_duration = 0",
+    "set auto_explain.log_nested_statements = on",
+    "set auto_explain.log_analyze = on",
+    "set auto_explain.log_timing = off",
+    "set auto_explain.log_buffers = on",
+    "set auto_explain.log_format = json",
+    "set client_min_messages = log",
+)
+
+Node = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Scan:
+    """One scan of one of the engine's tables, all its loops together."""
+
+    kind: str
+    table: str
+    index: str | None
+    rows: float  # read, whether they were wanted or not
+
+    @classmethod
+    def of(cls, node: Node) -> Scan:
+        rows = node["Actual Rows"]
+        rows += node.get("Rows Removed by Filter", 0)
+        rows += node.get("Rows Removed by Index Recheck", 0)
+        index = node.get("Index Name")
+        return cls(node["Node Type"], node["Relation Name"], index, rows * node["Actual Loops"])
+
+
+@dataclass(frozen=True)
+class Work:
+    """What all statements of one call did to the engine's tables."""
+
+    scans: list[Scan]
+    buffers: int
+    answers: list[DictRow]
+
+    @property
+    def rows(self) -> float:
+        return sum(scan.rows for scan in self.scans)
+
+    @property
+    def whole_tables(self) -> list[Scan]:
+        return [scan for scan in self.scans if "Seq" in scan.kind]
+
+    def indexes(self, table: str) -> set[str | None]:
+        return {scan.index for scan in self.scans if scan.table == table}
+
+
+class Explainer:
+    """A superuser's session that tells what its calls did."""
+
+    def __init__(self, conn: psycopg.Connection[DictRow], plan_cache_mode: str) -> None:
+        self.conn = conn
+        self._plans: list[Node] = []
+        for setting in _SETTINGS:
+            conn.execute(setting)
+        conn.execute("select set_config('plan_cache_mode', %s, false)", (plan_cache_mode,))
+        conn.add_notice_handler(self._collect)
+
+    def work(self, query: LiteralString, *params: Any) -> Work:
+        """Make a call, and again as never done: what it did is told, the tables stay."""
+        with self.conn.transaction(force_rollback=True):
+            self._plans.clear()
+            answers = self.conn.execute(query, params).fetchall()
+            plans = list(self._plans)
+        nodes = [node for plan in plans for node in _nodes(plan)]
+        scans = [Scan.of(node) for node in nodes if node.get("Relation Name") in TABLES]
+        outermost = plans[-1]
+        buffers = outermost["Shared Hit Blocks"] + outermost["Shared Read Blocks"]
+        return Work([scan for scan in scans if scan.kind != "ModifyTable"], buffers, answers)
+
+    def _collect(self, notice: Diagnostic) -> None:
+        _, _, plan = (notice.message_primary or "").partition("plan:\n")
+        if plan:
+            self._plans.append(json.loads(plan)["Plan"])
+
+
+def _nodes(plan: Node) -> Iterator[Node]:
+    yield plan
+    for child in plan.get("Plans", []):
+        yield from _nodes(child)
+
+
+@contextmanager
+def explaining(admin_url: str, database_url: str, plan_cache_mode: str) -> Iterator[Explainer]:
+    database = conninfo_to_dict(database_url)["dbname"]
+    url = make_conninfo(admin_url, dbname=str(database))
+    with psycopg.connect(url, autocommit=True, row_factory=dict_row) as conn:
+        superuser = conn.execute("select rolsuper from pg_roles where rolname = current_user")
+        if not superuser.fetchone() or not conn.execute("show is_superuser").fetchone():
+            pytest.skip("auto_explain is loaded by superusers only")
+        yield Explainer(conn, plan_cache_mode)
