@@ -14,10 +14,12 @@ def tree_cpu(pid: int | None) -> float | None:
     """Seconds used by a process and its children, those that have ended too; None: cannot tell."""
     if pid is None or not Path("/proc/self/stat").exists():
         return None
+    # Who ends while we read is counted twice, or not at all: read until nobody did.
+    before: frozenset[str] | None = None
     children, ticks = _family(pid)
-    while (now := _family(pid))[0] != children:
-        # Who ends while we read is counted twice, or not at all: once more.
-        children, ticks = now
+    while children != before:
+        before = children
+        children, ticks = _family(pid)
     return ticks / os.sysconf("SC_CLK_TCK")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -40,12 +41,17 @@ class HeldJob:
 
     def stop(self, because: StopCause, reason: str) -> None:
         """Cancel the handler, once, unless it has come to its end."""
-        if self.reported or self.stopped_because is not None:
+        if self.reported or self.stopped:
             return
         self.stopped_because = because
         self.stop_reason = reason
         if self.runner is not None:
             self.runner.cancel()
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the handler is not to run, or not any more."""
+        return self.stopped_because is not None
 
     @property
     def repeatable(self) -> bool:
@@ -77,12 +83,16 @@ class Book:
         """Start empty."""
         self._held: dict[UUID, HeldJob] = {}
         self._tick = _TICK_MAX
+        self._shorter = asyncio.Event()
 
     def add(self, job: Job) -> HeldJob:
         """Enter a claimed job; a job that comes back replaces its lost lease."""
         held = HeldJob(job, started=job.started_at is not None)
         self._held[job.job_id] = held
-        self._tick = min(self._tick, job.lease_seconds / _EXTENSIONS_PER_LEASE / 2)
+        tick = job.lease_seconds / _EXTENSIONS_PER_LEASE / 2
+        if tick < self._tick:
+            self._tick = tick
+            self._shorter.set()
         return held
 
     def remove(self, held: HeldJob) -> None:
@@ -90,14 +100,17 @@ class Book:
         if self._held.get(held.job.job_id) is held:
             del self._held[held.job.job_id]
 
-    def tick(self) -> float:
-        """Return the seconds between looks for leases to extend."""
-        return self._tick
+    async def tick(self) -> None:
+        """Wait until it is time to look for leases to extend; a shorter lease is not overslept."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._tick):
+                await self._shorter.wait()
+        self._shorter.clear()
 
     def due_for_extension(self) -> list[HeldJob]:
         """Return the jobs whose lease is to be extended now."""
         now = time.monotonic()
-        return self._where(lambda held: held.extend_at <= now and held.stopped_because is None)
+        return self._where(lambda held: held.extend_at <= now and not held.stopped)
 
     def unreported(self) -> list[HeldJob]:
         """Return the jobs whose handler has not come to its end."""

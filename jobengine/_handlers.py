@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import functools
 import inspect
+import threading
 import traceback
 from collections.abc import Awaitable, Callable
-from concurrent.futures import Executor
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeAlias
 
 from jobengine.records import Cancel, Job, Outcome, Reject, Report, Snooze
@@ -19,33 +21,73 @@ _MESSAGE_MAX = 10000
 _CODE_MAX = 200
 
 
-def as_async(handler: Handler, threads: Executor) -> AsyncHandler:
+class Threads:
+    """Threads for the handlers that are not async."""
+
+    def __init__(self, size: int) -> None:
+        """Nothing is started before the first job."""
+        self._executor = ThreadPoolExecutor(size, thread_name_prefix="jobengine-handler")
+        self._lock = threading.Lock()
+        self._busy = 0
+
+    @property
+    def busy(self) -> bool:
+        """Whether a handler runs: nothing can stop one from outside."""
+        return self._busy > 0
+
+    async def run(self, handler: Handler, job: Job) -> Any:
+        """Run the handler with the context of the caller."""
+        context = contextvars.copy_context()
+        return await asyncio.get_running_loop().run_in_executor(
+            self._executor, self._run, context, handler, job
+        )
+
+    def close(self) -> None:
+        """Start nothing more; who runs, runs on."""
+        self._executor.shutdown(wait=False, cancel_futures=True)
+
+    def _run(self, context: contextvars.Context, handler: Handler, job: Job) -> Any:
+        self._count(1)
+        try:
+            return context.run(handler, job)
+        finally:
+            self._count(-1)
+
+    def _count(self, step: int) -> None:
+        with self._lock:
+            self._busy += step
+
+
+def as_async(handler: Handler, threads: Threads) -> AsyncHandler:
     """Return the handler itself if it is async, else one that runs it in one of the threads."""
     if inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(
         getattr(handler, "__call__", None)  # noqa: B004 - an object with an async __call__
     ):
         return handler
-
-    async def in_thread(job: Job) -> Any:
-        context = contextvars.copy_context()
-        return await asyncio.get_running_loop().run_in_executor(threads, context.run, handler, job)
-
-    return in_thread
+    return functools.partial(threads.run, handler)
 
 
 async def run_handler(handler: AsyncHandler | None, job: Job) -> Report:
-    """Run the handler; only cancellation comes out as an exception."""
+    """Run the handler; only the cancellation of its runner comes out as an exception."""
     if handler is None:
         return _report(job, "failed", code="no_handler", message=f"no handler for {job.job_type}")
     try:
         return _of_result(job, await handler(job))
-    except Exception as error:  # noqa: BLE001 - whatever a handler raises is the job's failure
+    except (Exception, SystemExit, asyncio.CancelledError) as error:
+        if isinstance(error, asyncio.CancelledError) and _is_being_cancelled():
+            raise
         return _report(
             job,
             "failed",
             code=type(error).__name__[:_CODE_MAX],
             message=_sendable("".join(traceback.format_exception(error))),
         )
+
+
+def _is_being_cancelled() -> bool:
+    """Tell a cancellation of the runner from one that the handler met in a task of its own."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _of_result(job: Job, result: Any) -> Report:

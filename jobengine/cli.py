@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import importlib
 import logging
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -199,14 +200,30 @@ async def _work(url: str, options: argparse.Namespace) -> int:
         if options.app is None:
             await _keep_house(engine, options.keep_days * 86400)
         else:
-            await _worker(options.app, engine).run(signals=STOP_SIGNALS)
+            worker = _worker(options.app, engine)
+            await worker.run(signals=STOP_SIGNALS)
+            if worker.abandoned:
+                _leave()
     return 0
+
+
+def _leave() -> NoReturn:
+    """End although a handler runs: Python itself would wait for it, perhaps for ever."""
+    print("jobengine: a handler took no notice of its end; left without it", file=sys.stderr)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(FAILED)
 
 
 def _worker(app: str, engine: JobEngine) -> Worker:
     module, _, factory = app.partition(":")
+    if not module:
+        raise EngineError(f"{app} names no module")
     sys.path.insert(0, "")
-    worker = getattr(importlib.import_module(module), factory or "worker")(engine)
+    make = getattr(importlib.import_module(module), factory or "worker", None)
+    if make is None:
+        raise EngineError(f"{module} has no {factory or 'worker'}")
+    worker = make(engine)
     if not isinstance(worker, Worker):
         raise EngineError(f"{app} returned {worker!r}, not a Worker")
     return worker

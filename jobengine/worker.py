@@ -17,13 +17,12 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 from uuid import UUID, uuid4
 
 from jobengine._book import Book, HeldJob
 from jobengine._cancelling import cancelled
-from jobengine._handlers import AsyncHandler, Handler, as_async, run_handler
+from jobengine._handlers import AsyncHandler, Handler, Threads, as_async, run_handler
 from jobengine._reporter import Reporter
 from jobengine._retrying import persistently
 from jobengine.claimer import Claimer
@@ -39,6 +38,8 @@ STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 # An idle worker asks again after these pauses, then stands in `waiting` and is notified: a worker
 # that is idle for a moment costs nobody a NOTIFY, which serializes commits.
 _IDLE_PAUSES = (0.002, 0.004, 0.008, 0.016, 0.02)
+# Leases that one call takes, keeps or gives back; the SQL functions take ten times as many.
+_BATCH = 1000
 # A runner lets the loops run after so many handlers that never waited.
 _YIELD_EVERY = 32
 # How long a drain waits for handlers that ignore their cancellation, and for the last answers.
@@ -85,7 +86,7 @@ class Worker:
             tenant_id=tenant_id,
             two_phase="at_most_once",
         )
-        self._threads = ThreadPoolExecutor(concurrency, thread_name_prefix="jobengine-handler")
+        self._threads = Threads(concurrency)
         self._book = Book()
         self._reporter = Reporter(engine, self._book)
         self._todo: asyncio.Queue[HeldJob] = asyncio.Queue()
@@ -113,6 +114,11 @@ class Worker:
             self._drain_timeout = 0.0
         self._stopping.set()
 
+    @property
+    def abandoned(self) -> bool:
+        """Whether `run` ended without a handler that took no notice; Python then waits for it."""
+        return self._free < self._concurrency or self._threads.busy
+
     async def run(self, *, signals: Sequence[signal.Signals] = ()) -> None:
         """Work until stopped; a program passes `signals=STOP_SIGNALS`, and they stop it."""
         loop = asyncio.get_running_loop()
@@ -128,7 +134,7 @@ class Worker:
             await self._drain()
         finally:
             await cancelled(*loops, *runners, within=_GRACE)
-            self._threads.shutdown(wait=False, cancel_futures=True)
+            self._threads.close()
             for number in signals:
                 loop.remove_signal_handler(number)
 
@@ -143,10 +149,11 @@ class Worker:
             finally:
                 self._stopping.set()
                 # A claim under way may have taken jobs: its answer is waited for.
-                await claiming
-            for loop in loops:
-                if loop.done():
-                    loop.result()
+                await asyncio.wait({claiming}, timeout=_GRACE)
+                await cancelled(claiming)
+            for task in (claiming, *loops):
+                if task.done() and not task.cancelled():
+                    task.result()
 
     async def _claim_loop(self) -> None:
         empty = 0
@@ -162,12 +169,16 @@ class Worker:
 
     async def _claim(self) -> int:
         """Claim as many jobs as there are free slots; return how many came."""
-        free = self._free
+        free = min(self._free, _BATCH)
         jobs = await persistently(lambda: self._claimer.claim(free), "claim", self._stopping) or ()
-        for job in jobs:
+        came = [self._book.add(job) for job in jobs]
+        if self._stopping.is_set():
+            await self._give_back(came)
+            return 0
+        for held in came:
             self._free -= 1
-            self._todo.put_nowait(self._book.add(job))
-        return len(jobs)
+            self._todo.put_nowait(held)
+        return len(came)
 
     async def _idle(self, empty: int) -> None:
         """Wait for a job: shortly at first, then until one is notified or due."""
@@ -223,19 +234,24 @@ class Worker:
 
     async def _run_one(self, held: HeldJob) -> Report | None:
         """Run the handler; None: the job is somebody else's now, or is to be given back."""
-        held.runner = asyncio.current_task()
+        runner = held.runner = asyncio.current_task()
+        assert runner is not None
         try:
-            if held.stopped_because is None and (held.started or await self._start(held)):
+            if not held.started and not held.stopped:
+                await self._start(held)
+            if not held.stopped:
                 return await run_handler(self._handlers.get(held.job.job_type), held.job)
         except asyncio.CancelledError:
-            if held.stopped_because is None or held.runner is None:
+            if not held.stopped:
                 raise
-            held.runner.uncancel()
         finally:
             held.runner = None
+            # The runner goes on, also where the handler took no notice.
+            while runner.cancelling():
+                runner.uncancel()
         return held.report_of_stop()
 
-    async def _start(self, held: HeldJob) -> bool:
+    async def _start(self, held: HeldJob) -> None:
         """Begin an at-most-once job: only an accepted `start` lets its handler run.
 
         `duplicate` is this worker's own start, whose answer was lost. From here on nobody can say
@@ -244,17 +260,17 @@ class Worker:
         answers = await persistently(lambda: self._engine.start([held.job]), "start") or ()
         held.started = any(answer.verdict in {"ok", "duplicate"} for answer in answers)
         if not held.started:
-            held.stop("lease_lost", "")
-        return held.started
+            held.stopped_because = "lease_lost"
 
     # Keeping leases
 
     async def _extend_loop(self) -> None:
         while True:
-            await asyncio.sleep(self._book.tick())
-            if due := self._book.due_for_extension():
+            await self._book.tick()
+            due = self._book.due_for_extension()
+            for start in range(0, len(due), _BATCH):
                 try:
-                    await self._extend(due)
+                    await self._extend(due[start : start + _BATCH])
                 except EngineError as error:
                     log.warning("extend: %s", error)
 
@@ -287,9 +303,9 @@ class Worker:
         for held in self._book.unreported():
             held.stop("drained", "the worker was stopped")
         await self._all_free(lambda: _GRACE)
+        await self._give_back([h for h in self._book.unreported() if h.repeatable])
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_GRACE):
-                await self._give_back([h for h in self._book.unreported() if h.repeatable])
                 await self._reporter.flush()
 
     async def _all_free(self, seconds: Callable[[], float]) -> None:
@@ -302,8 +318,15 @@ class Worker:
                     await self._freed.wait()
 
     async def _give_back(self, jobs: Iterable[HeldJob]) -> None:
+        """Release jobs; where PostgreSQL stays away their leases run out instead."""
         held = list(jobs)
         if held:
-            await persistently(lambda: self._engine.release(h.job for h in held), "release")
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_GRACE):
+                    for start in range(0, len(held), _BATCH):
+                        await self._release(held[start : start + _BATCH])
         for job in held:
             self._book.remove(job)
+
+    async def _release(self, held: Sequence[HeldJob]) -> None:
+        await persistently(lambda: self._engine.release(h.job for h in held), "release")

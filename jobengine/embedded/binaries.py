@@ -93,7 +93,8 @@ def _copy(prefix: Path, package: Path, copy: Path) -> None:
     _remove_abandoned(copy.parent)
     partial = Path(tempfile.mkdtemp(prefix="copy-", dir=copy.parent))
     try:
-        shutil.copytree(prefix, partial / package.name / prefix.name)
+        headers = shutil.ignore_patterns("include")  # half of the files, and nobody compiles here
+        shutil.copytree(prefix, partial / package.name / prefix.name, ignore=headers)
         libraries = package.with_name(package.name + ".libs")  # what the wheel's RPATH points to
         if libraries.is_dir():
             shutil.copytree(libraries, partial / libraries.name)

@@ -17,10 +17,10 @@ from typing import Any, Self
 import psycopg
 
 from jobengine.embedded import EmbeddedPostgres
-from jobengine.embedded.account import account_for
+from jobengine.embedded.account import Account, account_for, run_as
 from jobengine.embedded.binaries import find_programs
 from jobengine.embedded.layout import Layout, place
-from jobengine.embedded.lifeline import stragglers
+from jobengine.embedded.lifeline import ProcessRef, stragglers
 from jobengine.embedded.lock import FolderLock
 
 PATIENCE = 30.0  # for a fact that must come; the whole escalation of a server takes 15 s
@@ -54,6 +54,27 @@ def nothing_left(layout: Layout) -> None:
     lock = FolderLock(layout.lock)
     wait_until(lock.try_acquire)
     lock.release()
+
+
+def lifeline_of(pid: int) -> ProcessRef:
+    """The process that guards this server."""
+    listed = subprocess.run(
+        ["ps", "-ww", "-eo", "pid=,args="], capture_output=True, text=True, check=True
+    )
+    pids = [line.split()[0] for line in listed.stdout.splitlines() if f"lifeline.py {pid} " in line]
+    guard = ProcessRef.of(int(pids[0]))
+    assert guard
+    return guard
+
+
+@contextmanager
+def stranger(account: Account | None = None) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that has nothing to do with us."""
+    with subprocess.Popen(["sleep", "600"], cwd="/", **run_as(account)) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 @contextmanager

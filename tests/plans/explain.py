@@ -42,14 +42,16 @@ class Scan:
     table: str
     index: str | None
     rows: float  # read, whether they were wanted or not
+    query: str
 
     @classmethod
-    def of(cls, node: Node) -> Scan:
+    def of(cls, node: Node, query: str) -> Scan:
+        """Read a node of a plan; `rows` are those of all its loops."""
         rows = node["Actual Rows"]
         rows += node.get("Rows Removed by Filter", 0)
         rows += node.get("Rows Removed by Index Recheck", 0)
-        index = node.get("Index Name")
-        return cls(node["Node Type"], node["Relation Name"], index, rows * node["Actual Loops"])
+        rows *= node["Actual Loops"]
+        return cls(node["Node Type"], node["Relation Name"], node.get("Index Name"), rows, query)
 
 
 @dataclass(frozen=True)
@@ -89,16 +91,20 @@ class Explainer:
             self._plans.clear()
             answers = self.conn.execute(query, params).fetchall()
             plans = list(self._plans)
-        nodes = [node for plan in plans for node in _nodes(plan)]
-        scans = [Scan.of(node) for node in nodes if node.get("Relation Name") in TABLES]
-        outermost = plans[-1]
+        scans = [
+            Scan.of(node, plan["Query Text"])
+            for plan in plans
+            for node in _nodes(plan["Plan"])
+            if node.get("Relation Name") in TABLES and node["Node Type"] != "ModifyTable"
+        ]
+        outermost = plans[-1]["Plan"]
         buffers = outermost["Shared Hit Blocks"] + outermost["Shared Read Blocks"]
-        return Work([scan for scan in scans if scan.kind != "ModifyTable"], buffers, answers)
+        return Work(scans, buffers, answers)
 
     def _collect(self, notice: Diagnostic) -> None:
         _, _, plan = (notice.message_primary or "").partition("plan:\n")
         if plan:
-            self._plans.append(json.loads(plan)["Plan"])
+            self._plans.append(json.loads(plan))
 
 
 def _nodes(plan: Node) -> Iterator[Node]:

@@ -23,10 +23,9 @@ from tests.property.jobs import Item, Job, Report, Request
 from tests.property.model import NO_TENANT, RETRYABLE
 from tests.property.pair import TYPES, HeldLease, Pair
 
-AGENTS = ("ada", "bob", "cyd")
+AGENTS = ("ada", "bob")
 TENANTS = (NO_TENANT, UUID(int=1))
 QUEUES = ("default", "side")
-TWO_PHASE = ("never", "never", "at_most_once", "always")
 OUTCOMES = ("completed", "failed", "rejected", "snooze", "cancelled", "unknown")
 # A settle batch of 17 jobs can be split to single ones, a larger one cannot: see _settle.sql.
 MOST_JOBS = 17
@@ -59,14 +58,16 @@ items = st.builds(
     st.sampled_from(["a", "b"]),
 )
 
+request_ids = _maybe(UUID(int=11))
+two_phases = st.sampled_from(["never", "never", "at_most_once", "always"])
 requests = st.builds(
     Request,
     agent=st.sampled_from(AGENTS),
     queues=st.sampled_from([QUEUES, QUEUES, QUEUES[::-1], QUEUES[:1]]),
     limit=st.sampled_from([1, 2, 9]),
     tenant=_maybe(*TENANTS),
-    request_id=_maybe(UUID(int=11), UUID(int=12)),
-    two_phase=st.sampled_from(TWO_PHASE),
+    request_id=request_ids,
+    two_phase=two_phases,
 )
 
 tenants = _maybe(*TENANTS)
@@ -121,10 +122,10 @@ class EngineMachine(RuleBasedStateMachine):
         return [job for job in self.pair.model.jobs.values() if job.status in statuses]
 
     def _leases(self, grips: list[Grip]) -> list[HeldLease]:
-        """Return leases that are held, or any that was ever granted, the newest first."""
+        """Return leases that are held, or others that once were, the newest first."""
         held = [(job.job_id, job.at.epoch) for job in self._jobs("claimed", "running", "unknown")]
-        ever = self.granted[::-1]
-        pools = [held if live and held else ever for live, _ in grips]
+        gone = [lease for lease in reversed(self.granted) if lease not in held]
+        pools = [(held if live else gone) or held for live, _ in grips]
         return [
             pool[place % len(pool)] for pool, (_, place) in zip(pools, grips, strict=True) if pool
         ]
@@ -149,11 +150,10 @@ class EngineMachine(RuleBasedStateMachine):
         else:
             self.pair.cancel(ids, "enough", tenant)
 
-    @rule(place=places)
-    def cancel_running(self, place: int) -> None:
+    @rule(tenant=tenants)
+    def cancel_running(self, tenant: UUID | None) -> None:
         if running := self._jobs("running"):
-            job = running[place % len(running)]
-            self.pair.cancel([job.job_id], "stop", job.tenant)
+            self.pair.cancel([job.job_id for job in running], "stop", tenant)
 
     # --- agents ---
 
@@ -164,9 +164,9 @@ class EngineMachine(RuleBasedStateMachine):
                 self.granted.append(lease)
                 self.memory[agent].append(lease)
 
-    @rule(agent=st.sampled_from(AGENTS), two_phase=st.sampled_from(TWO_PHASE))
-    def claim_all(self, agent: str, two_phase: str) -> None:
-        self.claim([Request(agent, QUEUES, 9, two_phase=two_phase)])
+    @rule(agent=st.sampled_from(AGENTS), request_id=request_ids, two_phase=two_phases)
+    def claim_all(self, agent: str, request_id: UUID | None, two_phase: str) -> None:
+        self.claim([Request(agent, QUEUES, 9, request_id=request_id, two_phase=two_phase)])
 
     @rule(grips=grips)
     def start(self, grips: list[Grip]) -> None:
@@ -210,6 +210,7 @@ class EngineMachine(RuleBasedStateMachine):
     @rule(seconds=st.sampled_from([0, 20]), agent=st.sampled_from(AGENTS), tenant=tenants)
     def housekeep(self, seconds: float, agent: str, tenant: UUID | None) -> None:
         """Prune; look at lists; an agent crashes, and its leases can only run out."""
+        self.pair.tick(1)
         self.pair.prune(seconds)
         self.pair.look(tenant)
         self.memory[agent] = []
@@ -220,11 +221,11 @@ class EngineMachine(RuleBasedStateMachine):
     def tick(self, seconds: float) -> None:
         self.pair.tick(seconds)
 
-    @rule(place=places, sweeps=st.booleans())
-    def tick_to_next(self, place: int, *, sweeps: bool) -> None:
-        """Move to a moment at which something runs out or falls due, no microsecond later."""
+    @rule(place=places, short=st.sampled_from([0, 0, 0.000001]), sweeps=st.booleans())
+    def tick_to_next(self, place: int, short: float, *, sweeps: bool) -> None:
+        """Move to the moment at which something runs out or falls due, or a microsecond short."""
         if times := self.pair.times_to_come():
-            self.pair.tick((times[place % len(times)] - self.pair.now).total_seconds())
+            self.pair.tick((times[place % len(times)] - self.pair.now).total_seconds() - short)
         if sweeps:
             self.pair.sweep()
 

@@ -20,11 +20,11 @@ from tests.property.snapshot import Snapshot
 
 HeldLease = tuple[UUID, int]
 TYPES = (
-    JobType("plain"),
+    JobType("plain", backoff_seconds=0),
     JobType("once", delivery="at_most_once", priority=0),
     JobType("sum", settle="settle_sum", max_attempts=3),
     JobType("trade", delivery="at_most_once", settle="settle_sum", priority=0),
-    JobType("build", settle="settle_last", backoff_seconds=0, backoff_max_seconds=0),
+    JobType("build", settle="settle_last", backoff_seconds=0),
     JobType("deploy", delivery="at_most_once", settle="settle_last", lease_seconds=5),
 )
 WITHOUT_EFFECT = {"stale_lease", "duplicate", "conflict", "not_found"}

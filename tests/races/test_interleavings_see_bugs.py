@@ -38,13 +38,13 @@ BUGS = {
     ),
     "extend ignores the epoch": Bug(
         "_hold",
-        {"and l.lease_epoch = i.lease_epoch and": "and"},
+        {"and w.lease_epoch = i.lease_epoch and": "and"},
         ("claim", "sweep", "extend"),
         "no_stale_effect",
     ),
     "a late finish changes what has ended": Bug(
         "_finish_late",
-        {"e.lease_epoch = u.lease_epoch and e.status = 'unknown'": "e.lease_epoch = u.lease_epoch"},
+        {"and e.lease_epoch = u.lease_epoch and e.status = 'unknown'": ""},
         ("finish", "fail"),
         "no_stale_effect",
     ),

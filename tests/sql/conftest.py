@@ -10,6 +10,7 @@ from tests.sql.parents import Parents
 @pytest.fixture
 def engine(db: Db, clock: Clock) -> Engine:
     """An empty engine with two job types, its clock standing still at `START`."""
+    db.execute("set lock_timeout = '30s'")  # who waits for another session of its own test fails
     engine = Engine(db, clock)
     engine.register("work")
     engine.register("trade", delivery="at_most_once")

@@ -175,6 +175,7 @@ def test_a_type_narrows_the_queue(engine: Engine) -> None:
 def test_the_limit_takes_the_oldest_and_goes_on_where_it_stopped(engine: Engine) -> None:
     job_ids = engine.enqueue_many(5, tenant_id=ANNA)
     engine.take(job_ids[0])
+    engine.verdict("release", engine.take(job_ids[1]))  # the last that came, not the newest
     queue: dict[str, Any] = {"tenant_id": ANNA, "queue": "default", "limit": 2}
     answers = [cancelled_queue(engine, **queue) for _ in range(4)]
     assert answers == [
@@ -194,6 +195,13 @@ def test_the_default_limit_is_a_thousand(engine: Engine) -> None:
     engine.enqueue_many(1001, tenant_id=ANNA)
     assert len(cancelled_queue(engine, tenant_id=ANNA, queue="default")) == 1000
     assert engine.size("ready") == 1
+
+
+def test_jobs_of_the_queue_that_have_lapsed_are_left_out(engine: Engine) -> None:
+    engine.enqueue(tenant_id=ANNA, expires_in=1)
+    engine.clock.advance(1)
+    engine.claim(tenant_id=ANNA)
+    assert cancelled_queue(engine, tenant_id=ANNA, queue="default") == []
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,8 @@ import asyncio
 import json
 from uuid import UUID
 
+from psycopg_pool import AsyncConnectionPool
+
 from jobengine import JobEngine
 from jobengine.wakeup import Wakeup
 from tests.acceptance.world import ANNA, BERT, NOBODY, Db, in_loop, scalar, site, until, within
@@ -162,6 +164,24 @@ async def test_the_connection_goes_back_to_the_pool_as_it_was(db: Db, database_u
             assert row == (0,)
             assert conn.autocommit
         assert await engine.get(NOBODY) is None
+
+
+@in_loop
+async def test_a_pool_whose_connections_are_in_transactions_may_listen(
+    db: Db, database_url: str
+) -> None:
+    async with (
+        AsyncConnectionPool(database_url, min_size=1, max_size=1, open=False) as pool,
+        JobEngine(pool) as engine,
+    ):
+        sleeper = Sleeper()
+        with engine.wakeup.jobs(sleeper):
+            await listening(db, sleeper)
+            notify_job(db, ANNA, "images")
+            await until(lambda: sleeper.told)
+        await engine.wakeup.close()
+        async with engine.connection() as conn:
+            assert not conn.autocommit
 
 
 @in_loop

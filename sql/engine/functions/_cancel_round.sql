@@ -25,21 +25,21 @@ declare
 begin
     with taken as (
         delete from jobengine.ready r
-        using (select i from unnest(p_job_ids) i order by i) w
-        where r.job_id = w.i and (p_tenant_id is null or r.tenant_id = p_tenant_id)
+        where r.job_id = any (p_job_ids) and (p_tenant_id is null or r.tenant_id = p_tenant_id)
         returning r.job_id, r.attempt, r.lease_epoch
     )
     select coalesce(array_agg((
                t.job_id, j.tenant_id, j.job_type, 'cancelled', null, 'cancelled', p_reason, t.attempt, t.lease_epoch,
                null, null, null, j.live_key, j.wake)::jobengine._ending), '{}')
     into v_pending
-    from taken t join jobengine.job j on j.job_id = t.job_id;
+    from taken t
+    cross join lateral (
+        select b.tenant_id, b.job_type, b.live_key, b.wake from jobengine.job b where b.job_id = t.job_id limit 1) j;
 
     with asked as (
         update jobengine.lease l
         set cancel_reason = coalesce(l.cancel_reason, p_reason)
-        from (select i from unnest(p_job_ids) i order by i) w
-        where l.job_id = w.i and not l.lapsed and (p_tenant_id is null or l.tenant_id = p_tenant_id)
+        where l.job_id = any (p_job_ids) and not l.lapsed and (p_tenant_id is null or l.tenant_id = p_tenant_id)
         returning l.job_id, l.started_at
     )
     select coalesce(array_agg(a.job_id) filter (where a.started_at is not null), '{}'),
@@ -48,7 +48,8 @@ begin
     into v_asked, v_held
     from asked a;
     with taken as (
-        delete from jobengine.lease l using unnest(v_held) h where l.job_id = h.job_id returning l.*
+        delete from jobengine.lease l
+        where l.job_id = any (array(select h.job_id from unnest(v_held) h)) returning l.*
     )
     select coalesce(array_agg((
                t.job_id, t.tenant_id, t.job_type, 'cancelled', null, 'cancelled', p_reason, t.attempt, t.lease_epoch,
@@ -65,16 +66,20 @@ begin
         union all
         select e.job_id, case when e.status = 'cancelled' then 'duplicate' else 'conflict' end, e.status
         from unnest(p_job_ids) i
-        join jobengine.ended e on e.job_id = i and (p_tenant_id is null or e.tenant_id = p_tenant_id)
+        cross join lateral (
+            select w.job_id, w.tenant_id, w.status from jobengine.ended w where w.job_id = i limit 1) e
+        where p_tenant_id is null or e.tenant_id = p_tenant_id
         union all
         select l.job_id, 'conflict', 'expired'
         from unnest(p_job_ids) i
-        join jobengine.lease l on l.job_id = i and l.lapsed and (p_tenant_id is null or l.tenant_id = p_tenant_id)
+        cross join lateral (
+            select w.job_id, w.tenant_id, w.lapsed from jobengine.lease w where w.job_id = i limit 1) l
+        where l.lapsed and (p_tenant_id is null or l.tenant_id = p_tenant_id)
         union all
         select i, 'not_found', null
         from unnest(p_job_ids) i
-        where not exists (select from jobengine.job j
-                          where j.job_id = i and (p_tenant_id is null or j.tenant_id = p_tenant_id))
+        where (select p_tenant_id is null or j.tenant_id = p_tenant_id
+               from jobengine.job j where j.job_id = i) is not true
     ) s;
     if p_last then
         stopped := stopped || array(

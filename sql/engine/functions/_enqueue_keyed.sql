@@ -12,6 +12,8 @@ create or replace function jobengine._enqueue_keyed(p_jobs jobengine._new_job[],
 returns table (item integer, job_id uuid, verdict text)
 language plpgsql
 set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set enable_bitmapscan = off
 as $$
 #variable_conflict use_column
 declare
@@ -55,11 +57,15 @@ begin
             where n.job_id in (select w from unnest(v_new) w)
             union all
             select n.item, j.job_id, 'duplicate' from unnest(v_open) n
-            join jobengine.job j on j.tenant_id = n.tenant_id and j.dedup_key = n.dedup_key
+            cross join lateral (
+                select w.job_id from jobengine.job w
+                where w.tenant_id = n.tenant_id and w.dedup_key = n.dedup_key limit 1) j
             where not exists (select from unnest(v_new) w where w = n.job_id)
             union all
             select n.item, k.job_id, 'duplicate' from unnest(v_open) n
-            join jobengine.live_key k on k.tenant_id = n.tenant_id and k.live_key = n.live_key
+            cross join lateral (
+                select w.job_id from jobengine.live_key w
+                where w.tenant_id = n.tenant_id and w.live_key = n.live_key limit 1) k
             where not exists (select from unnest(v_new) w where w = n.job_id)
         ) a;
         return query select * from unnest(v_answered);

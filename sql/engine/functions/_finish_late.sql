@@ -23,14 +23,16 @@ begin
         select distinct on (u.job_id) u.*
         from unnest(p_job_ids, p_lease_epochs, p_outcomes, p_outputs, p_error_codes, p_error_messages)
             with ordinality u (job_id, lease_epoch, outcome, output, error_code, error_message, item)
-        join jobengine.ended e on e.job_id = u.job_id and e.lease_epoch = u.lease_epoch and e.status = 'unknown'
+        cross join lateral (
+            select w.lease_epoch, w.status from jobengine.ended w where w.job_id = u.job_id limit 1) e
         where u.item <> all (coalesce(p_done, '{}')) and u.outcome in ('completed', 'failed', 'rejected')
+          and e.lease_epoch = u.lease_epoch and e.status = 'unknown'
         order by u.job_id, u.item
     ), resolved as (
         update jobengine.ended e
         set status = case when r.outcome = 'completed' then 'completed' else 'failed' end,
             output = r.output, error_code = r.error_code, error_message = r.error_message, finished_at = p_now
-        from report r where e.job_id = r.job_id
+        from report r where e.job_id between r.job_id and r.job_id
     )
     select array_agg(r.item::integer) into v_resolved from report r;
     v_failed := jobengine._settle_ended(
@@ -39,7 +41,11 @@ begin
         job_id, lease_epoch, attempt, reported_by, agent_id, error_code, error_message, failed_at)
     select e.job_id, e.lease_epoch, e.attempt, 'holder', e.agent_id, e.error_code, e.error_message, p_now
     from unnest(v_resolved) i
-    join jobengine.ended e on e.job_id = p_job_ids[i] and e.status = 'failed'
+    cross join lateral (
+        select w.job_id, w.lease_epoch, w.attempt, w.agent_id, w.error_code, w.error_message, w.status
+        from jobengine.ended w where w.job_id = p_job_ids[i] limit 1
+    ) e
+    where e.status = 'failed'
     on conflict (job_id, lease_epoch) do nothing;
     return query
     select u.item::integer, u.job_id, v.verdict, v.status

@@ -6,7 +6,9 @@
 -- Locks: the leases, sorted by id; it waits for those that others hold.
 -- Calls: nothing
 -- Raises: nothing
--- Concurrency: waits for a transaction that changes one of them, then judges what that one left.
+-- Concurrency: waits for a transaction that changes one of them, then judges what that one left. The lateral
+--   probe keeps the order of ids; a join may be walked from the other side, through the whole index, by a plan
+--   from the time when `lease` was small.
 create or replace function jobengine._hold(p_job_ids uuid[], p_lease_epochs integer[], p_now timestamptz)
 returns jobengine._item[]
 language plpgsql
@@ -25,9 +27,12 @@ begin
                l.started_at is null and coalesce(l.expires_at <= p_now, false) as lapses
         from (select distinct u.job_id, u.lease_epoch from unnest(p_job_ids, p_lease_epochs) u (job_id, lease_epoch)
               order by u.job_id, u.lease_epoch) i
-        join jobengine.lease l on l.job_id = i.job_id and l.lease_epoch = i.lease_epoch and not l.lapsed
-        order by l.job_id
-        for update of l
+        cross join lateral (
+            select w.job_id, w.lease_epoch, w.started_at, w.expires_at from jobengine.lease w
+            where w.job_id = i.job_id and w.lease_epoch = i.lease_epoch and not w.lapsed
+            limit 1
+            for update
+        ) l
     ) h;
     return v_held;
 end;

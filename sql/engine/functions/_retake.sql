@@ -11,6 +11,10 @@ create or replace function jobengine._retake(
 ) returns jobengine._held[]
 language sql
 set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
 as $$
     select array_agg((
                l.job_id, l.tenant_id, l.queue, l.job_type, l.priority, j.input, j.meta, null, l.attempt,
@@ -18,7 +22,10 @@ as $$
                l.expires_at, j.created_at)::jobengine._held
                order by l.priority, l.job_id)
     from jobengine.lease l
-    join jobengine.job j on j.job_id = l.job_id
+    cross join lateral (
+        select b.input, b.meta, b.lease_seconds, b.created_at
+        from jobengine.job b where b.job_id = l.job_id limit 1
+    ) j
     where l.agent_id = p_agent_id and l.request_id = p_request_id
       and (p_tenant_id is null or l.tenant_id = p_tenant_id)
       and not l.lapsed and l.lease_expires_at > p_now

@@ -21,8 +21,12 @@ begin
                    e.job_id, e.tenant_id, j.job_type, e.status, e.settled_status, j.input, e.output,
                    e.error_code, e.error_message, j.meta)::jobengine.settled_job order by e.job_id) as jobs
         from unnest(p_job_ids) i
-        join jobengine.ended e on e.job_id = i
-        join jobengine.job j on j.job_id = i
+        cross join lateral (
+            select w.job_id, w.tenant_id, w.status, w.settled_status, w.output, w.error_code, w.error_message
+            from jobengine.ended w where w.job_id = i limit 1
+        ) e
+        cross join lateral (
+            select b.job_type, b.input, b.meta from jobengine.job b where b.job_id = i limit 1) j
         join jobengine.job_type t on t.job_type = j.job_type and t.settle_function is not null
         group by j.job_type
         order by j.job_type
@@ -35,7 +39,7 @@ begin
             settle_at = case when u.retry then p_now + jobengine._backoff(e.settle_tries + 1, 1, 3600) end
         from unnest(v_type.jobs) s
         left join unnest(v_unsettled) u on u.job_id = s.job_id
-        where e.job_id = s.job_id;
+        where e.job_id between s.job_id and s.job_id;    -- as in finish
         v_all := v_all || array(select u.job_id from unnest(v_unsettled) u);
     end loop;
     return v_all;

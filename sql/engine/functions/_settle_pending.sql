@@ -19,8 +19,10 @@ begin
                    e.job_id, e.tenant_id, j.job_type, 'pending', e.settled_status, j.input, null,
                    null, null, j.meta)::jobengine.settled_job order by e.job_id) as jobs
         from unnest(p_job_ids) i
-        join jobengine.ended e on e.job_id = i
-        join jobengine.job j on j.job_id = i
+        cross join lateral (
+            select w.job_id, w.tenant_id, w.settled_status from jobengine.ended w where w.job_id = i limit 1) e
+        cross join lateral (
+            select b.job_type, b.input, b.meta from jobengine.job b where b.job_id = i limit 1) j
         join jobengine.job_type t on t.job_type = j.job_type and t.settle_function is not null
         group by j.job_type
         order by j.job_type

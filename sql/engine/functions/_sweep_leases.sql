@@ -30,7 +30,7 @@ begin
         limit p_limit
         for update skip locked
     ), taken as (
-        delete from jobengine.lease l using run_out o where l.job_id = o.job_id returning l.*
+        delete from jobengine.lease l where l.job_id = any (array(select o.job_id from run_out o)) returning l.*
     ), judged as materialized (
         select t.*, case
             when t.lapsed then 'expired'

@@ -32,7 +32,8 @@ begin
                null, null, null, j.live_key, j.wake)::jobengine._ending order by t.job_id)
     into v_endings
     from taken t
-    join jobengine.job j on j.job_id = t.job_id;
+    cross join lateral (
+        select b.tenant_id, b.job_type, b.live_key, b.wake from jobengine.job b where b.job_id = t.job_id limit 1) j;
     if v_endings is not null then
         perform jobengine._end(v_endings, p_now);
     end if;

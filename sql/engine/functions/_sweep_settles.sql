@@ -11,6 +11,10 @@ create or replace function jobengine._sweep_settles(
 )
 language plpgsql
 set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
 as $$
 declare
     v_due uuid[];

@@ -58,7 +58,11 @@ begin
                          or p_two_phase = 'at_most_once' and j.delivery = 'at_most_once' then null
                     else p_now end as started_at
         from due d
-        join jobengine.job j on j.job_id = d.job_id
+        cross join lateral (
+            select b.job_type, b.input, b.meta, b.max_attempts, b.lease_seconds, b.delivery, b.wake, b.live_key,
+                   b.created_at
+            from jobengine.job b where b.job_id = d.job_id limit 1
+        ) j
     ), written as (
         insert into jobengine.lease (
             job_id, tenant_id, queue, priority, job_type, delivery, max_attempts, wake, live_key, expires_at,

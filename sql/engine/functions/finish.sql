@@ -7,12 +7,13 @@
 -- Writes: lease, ready, failure
 -- Locks: its leases, then the unknown jobs that it names, each sorted by id (it waits for those that others
 --   hold); then what _end and _finish_late lock.
--- Calls: _now, _check_reports, _backoff, _end, _finish_late
+-- Calls: _now, _check_reports, _backoff, _lock_unknown, _end, _finish_late
 -- Raises: JE002
 -- Concurrency: only the newest lease counts. Outcomes: completed, failed (again later while attempts are left,
 --   unless begun and at_most_once), rejected (failed for good), cancelled, unknown (of an at_least_once job: as
---   failed), snooze (back after p_delays seconds, no attempt spent). One delete with an ordered inner side
---   replaces lock-then-delete, which writes each lease twice.
+--   failed), snooze (back after p_delays seconds, no attempt spent). One delete with an ordered outer side
+--   replaces lock-then-delete, which writes each lease twice; `between`, as an equality may be walked from the
+--   other side, through the whole index, by a plan from the time when `lease` was small.
 create or replace function jobengine.finish(
     p_job_ids uuid[],
     p_lease_epochs integer[],
@@ -48,7 +49,7 @@ begin
                 as u (job_id, lease_epoch, outcome, output, error_code, error_message, delay, item)
             order by u.job_id, u.item
         ) i
-        where l.job_id = i.job_id and l.lease_epoch = i.lease_epoch and not l.lapsed
+        where l.job_id between i.job_id and i.job_id and l.lease_epoch = i.lease_epoch and not l.lapsed
         returning i.outcome, i.output, i.error_code, i.error_message, i.delay, i.item, l.*
     ), judged as materialized (
         select t.*, case
@@ -89,9 +90,8 @@ begin
            array_agg(j.item::integer), array_agg(j.status)
     into v_endings, v_items, v_statuses
     from judged j;
-    if coalesce(cardinality(v_items), 0) < cardinality(p_job_ids) then    -- before the parents, which _end locks
-        perform from jobengine.ended e
-        where e.job_id = any (p_job_ids) and e.status = 'unknown' order by e.job_id for update;
+    if coalesce(cardinality(v_items), 0) < cardinality(p_job_ids) then
+        perform jobengine._lock_unknown(p_job_ids);
     end if;
     if v_endings is not null then
         v_failed := jobengine._end(v_endings, v_now);

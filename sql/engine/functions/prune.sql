@@ -38,9 +38,9 @@ begin
         limit p_limit
         for update skip locked
     ) s;
-    delete from jobengine.ended e using (select g from unnest(v_gone) g order by g) w where e.job_id = w.g;
-    delete from jobengine.failure f using (select g from unnest(v_gone) g order by g) w where f.job_id = w.g;
-    delete from jobengine.job j using (select g from unnest(v_gone) g order by g) w where j.job_id = w.g;
+    delete from jobengine.ended e where e.job_id = any (v_gone);
+    delete from jobengine.failure f where f.job_id = any (v_gone);
+    delete from jobengine.job j where j.job_id = any (v_gone);
     pruned := coalesce(cardinality(v_gone), 0);
     more := v_seen >= p_limit;
     return next;

@@ -7,7 +7,7 @@
 -- Calls: _now, _check_items, _end, _notify_ready, _strayed
 -- Raises: JE002
 -- Concurrency: safe. No attempt is spent and nothing counts as lost; a job that was asked to stop ends
---   `cancelled` instead.
+--   `cancelled` instead. `between` as in finish.
 create or replace function jobengine.release(p_job_ids uuid[], p_lease_epochs integer[])
 returns table (item integer, job_id uuid, verdict text)
 language plpgsql
@@ -31,7 +31,7 @@ begin
         delete from jobengine.lease l
         using (select * from unnest(p_job_ids, p_lease_epochs) with ordinality u (job_id, lease_epoch, item)
                order by u.job_id, u.item) i
-        where l.job_id = i.job_id and l.lease_epoch = i.lease_epoch and not l.lapsed
+        where l.job_id between i.job_id and i.job_id and l.lease_epoch = i.lease_epoch and not l.lapsed
           and (l.started_at is null or l.delivery = 'at_least_once')
         returning i.item, l.*
     ), returned as (

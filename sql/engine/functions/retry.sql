@@ -35,7 +35,8 @@ begin
     perform jobengine._read_committed();
     v_may := array(
         select e.job_id from jobengine.ended e
-        where e.job_id = any (p_job_ids) and e.status in ('failed', 'cancelled', 'expired') and e.settle_at is null
+        where e.job_id = any (p_job_ids) and e.settle_at is null
+          and coalesce(e.status) in ('failed', 'cancelled', 'expired')    -- coalesce: not by the index on status
           and (p_tenant_id is null or e.tenant_id = p_tenant_id)
         order by e.job_id
         for update);
@@ -43,15 +44,21 @@ begin
     v_unsettled := jobengine._settle_pending(
         array(select m from unnest(v_may) m where m <> all (v_keyless) order by m));
     v_back := array(select m from unnest(v_may) m where m <> all (v_keyless) and m <> all (v_unsettled) order by m);
-    delete from jobengine.live_key k where k.job_id = any (v_unsettled) and (k.tenant_id, k.live_key) in (
-        select j.tenant_id, j.live_key from jobengine.job j where j.job_id = any (v_unsettled));
+    delete from jobengine.live_key k
+    where k.ctid = any (array(
+        select w.ctid from jobengine.job j
+        cross join lateral (
+            select l.ctid from jobengine.live_key l
+            where l.tenant_id = j.tenant_id and l.live_key = j.live_key and l.job_id = j.job_id limit 1) w
+        where j.job_id = any (v_unsettled)));
     with gone as (
         delete from jobengine.ended e where e.job_id = any (v_back) returning e.job_id, e.lease_epoch
     )
     insert into jobengine.ready (job_id, tenant_id, queue, priority, run_at, attempt, lease_epoch, lost, expires_at)
     select g.job_id, j.tenant_id, j.queue, j.priority, coalesce(p_run_at, v_now), 0, g.lease_epoch, 0, p_expires_at
     from gone g
-    join jobengine.job j on j.job_id = g.job_id;
+    cross join lateral (
+        select b.tenant_id, b.queue, b.priority from jobengine.job b where b.job_id = g.job_id limit 1) j;
     perform jobengine._notify_ready(array_agg(j.tenant_id), array_agg(j.queue), v_now)
     from jobengine.job j where j.job_id = any (v_back) having count(*) > 0;
     return query
@@ -63,7 +70,10 @@ begin
                    else 'conflict' end,
            v.status
     from (select distinct u from unnest(p_job_ids) u) d (i)
-    left join jobengine.jobs v on v.job_id = i and (p_tenant_id is null or v.tenant_id = p_tenant_id)
+    left join lateral (
+        select w.job_id, w.tenant_id, w.status, w.finished_at, w.settle_at
+        from jobengine.jobs w where w.job_id = i limit 1
+    ) v on p_tenant_id is null or v.tenant_id = p_tenant_id
     order by i;
 end;
 $$;

@@ -1,0 +1,327 @@
+"""Leases of a worker: kept while handlers run, respected when they are lost."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any
+from uuid import UUID
+
+import psycopg
+import pytest
+
+from jobengine import Job, JobEngine, NewJob, Report, Worker
+from tests.acceptance.handlers import Gate, Stubborn
+from tests.acceptance.world import Db, as_owner, end, ends, in_loop, scalar, site, until, working
+from tests.conftest import Clock
+
+# With the clock of these tests, which stands still: extended since it was moved.
+EXTENDED = (
+    "select count(*) from jobengine.lease l join jobengine.job j using (job_id)"
+    " where l.lease_expires_at >= jobengine._now() + make_interval(secs => j.lease_seconds)"
+)
+STEAL = (  # what sweep does to a lease that has run out
+    "with gone as (delete from jobengine.lease returning *) insert into jobengine.ready"
+    " (job_id, tenant_id, queue, priority, run_at, attempt, lease_epoch, lost, expires_at)"
+    " select job_id, tenant_id, 'elsewhere', priority, claimed_at, attempt, lease_epoch, lost,"
+    " expires_at from gone"
+)
+
+
+async def enqueue(engine: JobEngine, count: int, **fields: Any) -> list[UUID]:
+    jobs = [NewJob(**{"job_type": "work", **fields}) for _ in range(count)]
+    return [job.id for job in await engine.enqueue_many(jobs)]
+
+
+def worker_of(engine: JobEngine, handler: Any, **options: Any) -> Worker:
+    worker = Worker(engine, **{"sweep_every": 0.05, **options})
+    for job_type in ("work", "careful"):
+        worker.handles(job_type)(handler)
+    return worker
+
+
+def rows(db: Db, job_ids: Iterable[UUID]) -> list[Any]:
+    return db.execute(
+        "select * from jobengine.jobs where job_id = any(%s)", ([*job_ids],)
+    ).fetchall()
+
+
+@in_loop
+async def test_never_more_handlers_than_slots(db: Db, database_url: str) -> None:
+    async with site(database_url) as engine:
+        job_ids = await enqueue(engine, 20)
+        gate = Gate()
+        async with working(worker_of(engine, gate, concurrency=3)):
+            await until(lambda: len(gate.begun) == 3)
+            assert scalar(db, "select count(*) from jobengine.lease") == 3
+            gate.open()
+            assert {job.status for job in await ends(engine, job_ids)} == {"completed"}
+        assert gate.most == 3
+        assert sorted(gate.finished) == sorted(job_ids)
+
+
+@in_loop
+async def test_all_slots_are_used(db: Db, database_url: str) -> None:
+    async with site(database_url) as engine:
+        job_ids = await enqueue(engine, 50)
+        gate = Gate()
+        async with working(worker_of(engine, gate, concurrency=50)):
+            await until(lambda: len(gate.begun) == 50)
+            gate.open()
+            await ends(engine, job_ids)
+
+
+@in_loop
+async def test_more_slots_than_one_call_may_name_leases(
+    db: Db, clock: Clock, database_url: str
+) -> None:
+    count = 10_001  # the SQL functions take 10,000
+    async with site(database_url) as engine:
+        await enqueue(engine, count, lease=3)
+        gate = Gate()
+        worker = worker_of(engine, gate, concurrency=count, drain_timeout=0)
+        async with working(worker):
+            await until(lambda: len(gate.begun) == count)
+            clock.advance(1)
+            await until(lambda: scalar(db, EXTENDED) == count)
+        assert scalar(db, "select count(*) from jobengine.ready") == count
+
+
+@in_loop
+async def test_sync_handlers_fill_the_slots_too(db: Db, database_url: str) -> None:
+    async with site(database_url) as engine:
+        job_ids = await enqueue(engine, 4)
+        meeting = asyncio.Barrier(5)
+        loop = asyncio.get_running_loop()
+
+        def handler(_: Job) -> None:
+            asyncio.run_coroutine_threadsafe(meeting.wait(), loop).result()
+
+        async with working(worker_of(engine, handler, concurrency=4)):
+            await meeting.wait()  # all four at once, and the loop is free meanwhile
+            await ends(engine, job_ids)
+
+
+@pytest.mark.parametrize("job_type", ["work", "careful"])
+@in_loop
+async def test_no_double_claim_a_lease_is_kept_while_its_handler_runs(
+    db: Db, clock: Clock, database_url: str, job_type: str
+) -> None:
+    async with site(database_url) as engine:
+        job_ids = await enqueue(engine, 3, job_type=job_type, lease=0.3)
+        gate = Gate()
+        async with working(worker_of(engine, gate), worker_of(engine, gate)):
+            await until(lambda: len(gate.begun) == 3)
+            for _ in range(10):  # a second passes, in which the leases would run out three times
+                clock.advance(0.1)
+                await until(lambda: scalar(db, EXTENDED) == 3)
+                await engine.sweep()
+            gate.open()
+            found = await ends(engine, job_ids)
+        assert sorted(gate.begun) == sorted(job_ids)
+        assert {(job.status, job.attempt, job.lease_epoch) for job in found} == {
+            ("completed", 1, 1)
+        }
+
+
+@in_loop
+async def test_a_job_that_is_cancelled_has_its_handler_cancelled(
+    db: Db, clock: Clock, database_url: str
+) -> None:
+    async with site(database_url) as engine:
+        job_id, other = await enqueue(engine, 2, lease=0.3)
+        gate = Gate()
+        async with working(worker_of(engine, gate)):
+            await until(lambda: len(gate.begun) == 2)
+            (answer,) = await engine.cancel([job_id], reason="changed my mind")
+            assert (answer.verdict, answer.status) == ("ok", "running")
+            found = await end(engine, job_id)
+            assert (found.status, found.error_code) == ("cancelled", "cancelled")
+            assert found.error_message == "changed my mind"
+            assert gate.cancelled == [job_id]
+            gate.open()
+            assert (await end(engine, other)).status == "completed"
+
+
+@in_loop
+async def test_a_handler_that_ends_although_cancelled_has_its_result_counted(
+    db: Db, clock: Clock, database_url: str
+) -> None:
+    async with site(database_url) as engine:
+        (job_id,) = await enqueue(engine, 1, lease=0.3)
+        stubborn = Stubborn()
+        worker = worker_of(engine, stubborn, concurrency=1)
+        async with working(worker):
+            await until(lambda: stubborn.begun)
+            await engine.cancel([job_id])
+            await until(lambda: stubborn.cancelled)
+            stubborn.open()
+            found = await end(engine, job_id)
+            assert (found.status, found.output) == ("completed", "my own way")
+            # Its slot works on, and the next handler can tell a timeout from a cancellation.
+            (after,) = await enqueue(engine, 1, job_type="careful")
+            assert (await end(engine, after)).status == "completed"
+
+
+async def group_fails(_: Job) -> None:
+    async with asyncio.TaskGroup() as group:
+        group.create_task(fails())
+        await asyncio.sleep(3600)
+
+
+async def fails() -> None:
+    raise ValueError
+
+
+@in_loop
+async def test_a_swallowed_cancellation_does_not_reach_the_next_handler(
+    db: Db, clock: Clock, database_url: str
+) -> None:
+    """A task group counts the cancellations of its task: one too many and its error is lost."""
+    async with site(database_url) as engine:
+        stubborn = Stubborn()
+        worker = Worker(engine, concurrency=1)
+        worker.handles("work")(stubborn)
+        worker.handles("careful")(group_fails)
+        async with working(worker):
+            (job_id,) = await enqueue(engine, 1, lease=0.3)
+            await until(lambda: stubborn.begun)
+            await engine.cancel([job_id])
+            await until(lambda: stubborn.cancelled)
+            stubborn.open()
+            (after,) = await enqueue(engine, 1, job_type="careful")
+            assert (await end(engine, after)).error_code == "ExceptionGroup"
+
+
+@in_loop
+async def test_a_sync_handler_whose_job_is_cancelled_is_not_waited_for(
+    db: Db, clock: Clock, database_url: str
+) -> None:
+    async with site(database_url) as engine:
+        (job_id,) = await enqueue(engine, 1, lease=0.3)
+        begun, gate = asyncio.Event(), asyncio.Event()
+        loop = asyncio.get_running_loop()
+
+        def handler(_: Job) -> None:
+            loop.call_soon_threadsafe(begun.set)
+            asyncio.run_coroutine_threadsafe(gate.wait(), loop).result()
+
+        async with working(worker_of(engine, handler)):
+            await begun.wait()
+            await engine.cancel([job_id])
+            assert (await end(engine, job_id)).status == "cancelled"
+            gate.set()
+
+
+@in_loop
+async def test_no_stale_effect_a_handler_whose_lease_is_lost_is_cancelled_and_reports_nothing(
+    db: Db, clock: Clock, database_url: str
+) -> None:
+    async with site(database_url) as engine:
+        job_ids = await enqueue(engine, 2, lease=0.3)
+        gate = Gate()
+        async with working(worker_of(engine, gate)):
+            await until(lambda: len(gate.begun) == 2)
+            as_owner(db, STEAL)
+            before = rows(db, job_ids)
+            await until(lambda: len(gate.cancelled) == 2)
+        assert rows(db, job_ids) == before
+        assert {row["status"] for row in before} == {"pending"}
+
+
+@in_loop
+async def test_no_stale_effect_a_result_that_comes_too_late_changes_nothing(
+    db: Db, database_url: str
+) -> None:
+    async with site(database_url) as engine:
+        (job_id,) = await enqueue(engine, 1, lease=600)  # not extended before its handler ends
+        gate = Gate()
+        async with working(worker_of(engine, gate)):
+            await until(lambda: gate.begun)
+            as_owner(db, STEAL)
+            (again,) = await engine.claim(["elsewhere"], agent_id="another")
+            report = Report(
+                job_id=job_id, lease_epoch=again.lease_epoch, outcome="completed", output="mine"
+            )
+            await engine.finish([report])
+            before = rows(db, [job_id])
+            gate.open()
+            await until(lambda: gate.finished)
+        assert rows(db, [job_id]) == before
+        assert before[0]["output"] == "mine"
+
+
+class Interfering:
+    """A handler that cancels the other jobs, before their handlers begin.
+
+    It holds the event loop meanwhile, so that the jobs that were claimed with its own stay as they
+    are: claimed, not started.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self.ran: list[UUID] = []
+
+    async def __call__(self, job: Job) -> None:
+        self.ran.append(job.id)
+        if job.job_type == "work":
+            with psycopg.connect(self._url, autocommit=True) as conn:
+                conn.execute(
+                    "select jobengine.cancel(array(select job_id from jobengine.lease"
+                    " where started_at is null))"
+                )
+
+
+@in_loop
+async def test_a_job_that_is_cancelled_between_claim_and_start_never_runs(
+    db: Db, database_url: str
+) -> None:
+    async with site(database_url) as engine:
+        interfering = Interfering(database_url)
+        async with working(worker_of(engine, interfering, concurrency=4)):
+            for _ in range(5):  # more often than there are slots, if each should cost one
+                answers = await engine.enqueue_many(
+                    [
+                        NewJob(job_type="work", priority=0),
+                        *(NewJob(job_type="careful", priority=1) for _ in range(3)),
+                    ]
+                )
+                first, *others = [answer.id for answer in answers]
+                found = await ends(engine, [first, *others])
+                assert found[0].status == "completed"
+                ran = set(interfering.ran)
+                assert {job.status for job in found if job.id not in ran} <= {"cancelled"}
+        assert scalar(db, "select count(*) from jobengine.ended where status = 'cancelled'") > 0
+
+
+@in_loop
+async def test_an_at_most_once_job_is_started_just_before_its_handler(
+    db: Db, database_url: str
+) -> None:
+    async with site(database_url) as engine:
+        seen: list[Any] = []
+
+        async def handler(job: Job) -> None:
+            seen.append((job.started_at, rows(db, [job.id])[0]["status"]))
+
+        (job_id,) = await enqueue(engine, 1, job_type="careful")
+        async with working(worker_of(engine, handler)):
+            assert (await end(engine, job_id)).status == "completed"
+        # Claimed in two phases; running when the handler looks.
+        assert seen == [(None, "running")]
+
+
+@in_loop
+async def test_an_at_most_once_job_that_raises_is_not_run_again(db: Db, database_url: str) -> None:
+    async with site(database_url) as engine:
+        ran: list[UUID] = []
+
+        async def handler(job: Job) -> None:
+            ran.append(job.id)
+            raise ValueError
+
+        (job_id,) = await enqueue(engine, 1, job_type="careful")
+        async with working(worker_of(engine, handler)):
+            found = await end(engine, job_id)
+        assert (found.status, found.error_code) == ("failed", "ValueError")
+        assert ran == [job_id]

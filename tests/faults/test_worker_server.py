@@ -1,0 +1,221 @@
+"""A server, or connections to it, that die under a running worker."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import psycopg
+import pytest
+from psycopg.rows import dict_row
+
+from jobengine import Job, JobEngine, NewJob, WaitTimeout, Worker
+from jobengine.embedded import EmbeddedPostgres
+from tests.acceptance.handlers import Gate
+from tests.acceptance.world import (
+    PATIENCE,
+    Db,
+    counts,
+    end,
+    idle,
+    in_loop,
+    scalar,
+    site,
+    until,
+    within,
+    working,
+)
+from tests.faults.embedded_owner import cluster_at
+
+TERMINATE = (
+    "select count(pg_terminate_backend(pid)) from pg_stat_activity"
+    " where datname = current_database() and application_name = 'jobengine'"
+)
+LISTENER = (
+    "select pid from pg_stat_activity"
+    " where datname = current_database() and query = 'listen jobengine'"
+)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
+    """A server of this module's own, to be killed."""
+    data: Path = tmp_path_factory.mktemp("server") / "postgres"
+    with cluster_at(data), EmbeddedPostgres(data, durable=False) as owned:
+        asyncio.run(install(owned.url))
+        yield owned
+
+
+async def install(url: str) -> None:
+    async with JobEngine(url) as engine:
+        await engine.install()
+
+
+@asynccontextmanager
+async def quick_site(url: str) -> AsyncIterator[JobEngine]:
+    """Jobs whose lease is short and whose attempts are many: what is lost is soon run again."""
+    async with site(url) as engine:
+        await engine.register_job_type(
+            "work", lease=1, max_attempts=1000, backoff=0.01, backoff_max=0.01
+        )
+        yield engine
+
+
+def database(url: str) -> Db:
+    return psycopg.connect(url, autocommit=True, row_factory=dict_row)
+
+
+async def enqueue(engine: JobEngine, count: int = 1, **fields: Any) -> list[UUID]:
+    jobs = [NewJob(**{"job_type": "work", **fields}) for _ in range(count)]
+    return [job.id for job in await engine.enqueue_many(jobs)]
+
+
+def worker_of(engine: JobEngine, handler: Any, **options: Any) -> Worker:
+    worker = Worker(engine, **{"sweep_every": 0.1, "poll": 0.5, **options})
+    worker.handles("work")(handler)
+    return worker
+
+
+async def linger(_: Job) -> str:
+    await asyncio.sleep(0.005)
+    return "done"
+
+
+async def restart(server: EmbeddedPostgres) -> None:
+    await asyncio.to_thread(server.restart, "immediate")
+
+
+@in_loop
+async def test_every_job_ends_once_although_the_server_crashes(server: EmbeddedPostgres) -> None:
+    async with quick_site(server.url) as engine, working(worker_of(engine, linger, concurrency=20)):
+        for count in (400, 400):
+            job_ids = await enqueue(engine, count)
+            with database(server.url) as db:
+                await until(lambda: scalar(db, "select count(*) > 50 from jobengine.ended"))
+            await restart(server)
+            with database(server.url) as db:
+                await until(lambda: counts(db)["ready"] + counts(db)["lease"] == 0)
+                ended = db.execute(
+                    "select status, count(*) from jobengine.ended where job_id = any(%s) group by 1",
+                    (job_ids,),
+                ).fetchall()
+                assert ended == [{"status": "completed", "count": count}]
+                db.execute("set role jobengine_owner")
+                db.execute("truncate jobengine.job, jobengine.ended, jobengine.failure")
+
+
+@in_loop
+async def test_results_of_the_outage_are_reported_after_it(server: EmbeddedPostgres) -> None:
+    """The handler ends while nobody can be told."""
+    async with site(server.url) as engine:
+        gate = Gate()
+        async with working(worker_of(engine, gate)):
+            (job_id,) = await enqueue(engine, lease=600)
+            await until(lambda: gate.begun)
+            await asyncio.to_thread(server.stop, "immediate")
+            gate.open()
+            await until(lambda: gate.finished)
+            await asyncio.to_thread(server.start)
+            found = await end(engine, job_id)
+            assert (found.status, found.attempt) == ("completed", 1)
+            assert gate.begun == [job_id]
+
+
+@in_loop
+async def test_a_wait_rides_out_an_outage(server: EmbeddedPostgres) -> None:
+    async with site(server.url) as engine:
+        (job_id,) = await enqueue(engine, queue="nobody", wake=True)
+        waiting = asyncio.create_task(engine.wait(job_id, timeout=PATIENCE))
+        await until(lambda: engine.wakeup._on_end)
+        await restart(server)
+        await engine.cancel([job_id])
+        assert (await within(waiting)).status == "cancelled"
+
+
+@in_loop
+async def test_a_wait_ends_in_time_while_the_server_is_away(server: EmbeddedPostgres) -> None:
+    async with site(server.url) as engine:
+        (job_id,) = await enqueue(engine, queue="nobody")
+        await asyncio.to_thread(server.stop, "immediate")
+        try:
+            with pytest.raises(WaitTimeout):
+                await within(engine.wait(job_id, timeout=0.1), 10)
+        finally:
+            await asyncio.to_thread(server.start)
+
+
+@in_loop
+async def test_a_worker_ends_while_the_server_is_away(
+    server: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jobengine.worker._GRACE", 0.5)
+    async with site(server.url) as engine:
+        gate = Gate()
+        worker = worker_of(engine, gate, drain_timeout=0)
+        await enqueue(engine)
+        run = asyncio.create_task(worker.run())
+        await until(lambda: gate.begun)
+        await asyncio.to_thread(server.stop, "immediate")
+        try:
+            worker.stop()
+            await within(run, 20)
+        finally:
+            await asyncio.to_thread(server.start)
+
+
+@in_loop
+async def test_an_idle_worker_works_again_after_an_outage(server: EmbeddedPostgres) -> None:
+    async with site(server.url) as engine:
+        async with working(worker_of(engine, linger)):
+            await restart(server)
+            (job_id,) = await enqueue(engine)
+            assert (await end(engine, job_id)).status == "completed"
+
+
+@in_loop
+async def test_every_job_ends_once_while_connections_are_cut(db: Db, database_url: str) -> None:
+    count = 2000
+    ran: Counter[UUID] = Counter()
+    reported: Counter[str] = Counter()
+
+    async def handler(job: Job) -> str:
+        ran[job.id] += 1
+        await asyncio.sleep(0)
+        return "done"
+
+    async with quick_site(database_url) as engine:
+        job_ids = await enqueue(engine, count)
+        async with working(worker_of(engine, handler, concurrency=50)):
+            cuts = 0
+            while (ended := counts(db)["ended"]) < count:
+                cuts += scalar(db, TERMINATE)
+                with contextlib.suppress(TimeoutError):
+                    await until(
+                        lambda ended=ended: counts(db)["ended"] > min(ended + 100, count - 1)
+                    )
+        assert cuts > 10
+    assert ran.keys() == set(job_ids)
+    assert counts(db) == {"job": count, "ready": 0, "lease": 0, "ended": count}
+    for row in db.execute("select status, count(*) from jobengine.ended group by 1"):
+        reported[row["status"]] = row["count"]
+    assert reported == {"completed": count}
+
+
+@in_loop
+async def test_a_worker_without_its_listener_gets_a_new_one(db: Db, database_url: str) -> None:
+    async with site(database_url, max_size=2) as engine, JobEngine(database_url) as other:
+        async with working(worker_of(engine, linger, poll=3600, sweep_every=3600)):
+            for _ in range(2):
+                await until(lambda: idle(db))
+                pid = scalar(db, LISTENER)
+                db.execute("select pg_terminate_backend(%s)", (pid,))
+                await until(lambda pid=pid: scalar(db, LISTENER) not in {None, pid})
+                await until(lambda: idle(db))
+                (job_id,) = await enqueue(other)
+                assert (await end(other, job_id)).status == "completed"

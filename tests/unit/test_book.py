@@ -1,0 +1,89 @@
+"""When a worker looks for leases to extend."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from uuid import UUID, uuid4
+
+import pytest
+
+from jobengine import NO_TENANT, Job
+from jobengine._book import Book
+from tests.acceptance.world import in_loop, within
+
+NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
+
+
+def job(lease: float, job_id: UUID | None = None, epoch: int = 1) -> Job:
+    return Job(
+        request=1,
+        job_id=job_id or uuid4(),
+        tenant_id=NO_TENANT,
+        queue="default",
+        job_type="work",
+        priority=5,
+        input={},
+        meta={},
+        run_at=NOON,
+        attempt=1,
+        max_attempts=5,
+        lease_epoch=epoch,
+        lease_expires_at=NOON,
+        lease_seconds=lease,
+        started_at=NOON,
+        delivery="at_least_once",
+        expires_at=None,
+        created_at=NOON,
+    )
+
+
+@in_loop
+async def test_a_lease_shorter_than_the_wait_ends_the_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jobengine._book._TICK_MAX", 600.0)
+    book = Book()
+    waiting = asyncio.create_task(book.tick())
+    await asyncio.sleep(0)
+    book.add(job(lease=0.1))
+    await within(waiting)
+    await within(book.tick())  # and the next one is as short as that lease asks for
+
+
+@in_loop
+async def test_a_lease_is_due_after_a_third_of_its_time() -> None:
+    book = Book()
+    held = book.add(job(lease=3600))
+    assert book.due_for_extension() == []
+    held.extend_at -= 1200
+    assert book.due_for_extension() == [held]
+    held.extended()
+    assert book.due_for_extension() == []
+
+
+@in_loop
+async def test_a_job_that_is_stopped_is_not_extended_any_more() -> None:
+    book = Book()
+    held = book.add(job(lease=3600))
+    held.extend_at -= 1200
+    held.stop("lease_lost", "stale_lease")
+    assert book.due_for_extension() == []
+
+
+@in_loop
+async def test_a_job_that_comes_back_replaces_its_lost_lease() -> None:
+    book = Book()
+    job_id = uuid4()
+    old, new = book.add(job(60, job_id)), book.add(job(60, job_id, epoch=2))
+    assert book.unreported() == [new]
+    book.remove(old)
+    assert book.unreported() == [new]
+    book.remove(new)
+    assert book.unreported() == []
+
+
+@in_loop
+async def test_what_has_come_to_its_end_is_not_stopped() -> None:
+    held = Book().add(job(60))
+    held.reported = True
+    held.stop("cancelled", "too late")
+    assert not held.stopped
