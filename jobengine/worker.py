@@ -144,13 +144,14 @@ class Worker:
         """Claim; a loop that dies is a bug, which ends the worker instead of crippling it."""
         with self._engine.wakeup.jobs(self._on_job):
             claiming = asyncio.create_task(self._claim_loop())
+            stop = asyncio.create_task(self._stopping.wait())
             try:
-                await asyncio.wait({claiming, *loops}, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait({claiming, stop, *loops}, return_when=asyncio.FIRST_COMPLETED)
             finally:
                 self._stopping.set()
                 # A claim under way may have taken jobs: its answer is waited for.
                 await asyncio.wait({claiming}, timeout=_GRACE)
-                await cancelled(claiming)
+                await cancelled(claiming, stop)
             for task in (claiming, *loops):
                 if task.done() and not task.cancelled():
                     task.result()

@@ -1,6 +1,7 @@
 -- jobengine._retake: the leases that an earlier claim with the same request id took.
 -- Transition: none
--- Returns: the jobs, as the first answer gave them; null where there are none or all have run out.
+-- Returns: the jobs, as the first answer gave them but by priority and id, and without run_at, which a lease
+--   does not keep; null where there are none or all have run out.
 -- Writes: nothing
 -- Locks: nothing; claim holds the request's advisory lock.
 -- Calls: nothing

@@ -6,7 +6,8 @@
 -- Calls: nothing
 -- Raises: nothing
 -- Concurrency: one statement, so one snapshot, in which a job in flight is still where it was: it is never
---   missed and never seen twice, at any isolation level.
+--   missed and never seen twice, at any isolation level. One lateral probe per id: a plan of a join, made when
+--   the tables were small, reads all of them when they have grown (1.3 million rows for 10 jobs of 200,000).
 create or replace function jobengine.get(p_job_ids uuid[], p_tenant_id uuid default null)
 returns setof jobengine.jobs
 language sql
@@ -19,7 +20,8 @@ set enable_hashjoin = off
 set enable_mergejoin = off
 as $$
     select v.*
-    from jobengine.jobs v
-    where v.job_id = any (p_job_ids) and (p_tenant_id is null or v.tenant_id = p_tenant_id)
+    from (select distinct u from unnest(p_job_ids) u) i (job_id)
+    cross join lateral (select w.* from jobengine.jobs w where w.job_id = i.job_id limit 1) v
+    where p_tenant_id is null or v.tenant_id = p_tenant_id
     order by v.job_id
 $$;
