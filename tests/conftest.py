@@ -40,6 +40,7 @@ settings.register_profile(
 settings.load_profile("jobengine")
 
 _SERVER = pytest.StashKey[EmbeddedPostgres]()
+_FOLDER = pytest.StashKey[Path]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -47,7 +48,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if hasattr(config, "workerinput") or config.option.collectonly or config.option.help:
         return
     if not os.environ.get("DATABASE_URL"):
-        folder = Path(tempfile.mkdtemp(prefix="jobengine-tests-"))
+        folder = config.stash[_FOLDER] = Path(tempfile.mkdtemp(prefix="jobengine-tests-"))
         folder.chmod(0o755)  # as root the server runs as another user, which must reach its data
         config.stash[_SERVER] = EmbeddedPostgres(folder / "postgres", durable=False)
         config.stash[_SERVER].start()
@@ -66,7 +67,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         admin.execute(sql.SQL("drop role if exists {}").format(_name(name)))
     if server := config.stash.get(_SERVER, None):
         server.stop()
-        shutil.rmtree(server.log_path.parent, ignore_errors=True)
+        shutil.rmtree(config.stash[_FOLDER])
 
 
 def _make_template(admin_url: str) -> str:

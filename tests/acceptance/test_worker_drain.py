@@ -11,7 +11,17 @@ import pytest
 
 from jobengine import EngineError, Job, JobEngine, NewJob, Worker
 from tests.acceptance.handlers import Gate, Stubborn
-from tests.acceptance.world import Db, as_owner, counts, idle, in_loop, scalar, site, until, within
+from tests.acceptance.world import (
+    Db,
+    as_owner,
+    asleep,
+    counts,
+    in_loop,
+    scalar,
+    site,
+    until,
+    within,
+)
 
 
 async def enqueue(engine: JobEngine, count: int = 1, **fields: Any) -> list[UUID]:
@@ -218,10 +228,10 @@ async def test_a_thread_that_does_not_end_does_not_hold_the_drain(
 
 @in_loop
 async def test_an_idle_worker_ends_at_once(db: Db, database_url: str) -> None:
-    async with site(database_url, max_size=2) as engine:
+    async with site(database_url) as engine:
         worker = worker_of(engine, Gate(), poll=3600, sweep_every=3600)
         run = asyncio.create_task(worker.run())
-        await until(lambda: idle(db))
+        await until(lambda: asleep(db, worker))
         worker.stop()
         await within(run, 3)
         assert scalar(db, "select count(*) from jobengine.waiting") == 0

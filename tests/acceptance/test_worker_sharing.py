@@ -13,10 +13,10 @@ from tests.acceptance.world import (
     ANNA,
     BERT,
     Db,
+    asleep,
     counts,
     end,
     ends,
-    idle,
     in_loop,
     scalar,
     site,
@@ -127,11 +127,12 @@ async def test_priorities_decide_what_runs_first(db: Db, database_url: str) -> N
 
 @in_loop
 async def test_an_idle_worker_is_woken_by_the_enqueue(db: Db, database_url: str) -> None:
-    async with site(database_url, max_size=2) as engine, JobEngine(database_url) as other:
+    async with site(database_url) as engine, JobEngine(database_url) as other:
         log = Log()
-        async with working(sleeper_of(engine, log)):
+        worker = sleeper_of(engine, log)
+        async with working(worker):
             for _ in range(3):
-                await until(lambda: idle(db))
+                await until(lambda: asleep(db, worker))
                 (job_id,) = await enqueue(other)
                 assert (await end(other, job_id)).status == "completed"
                 await until(lambda: scalar(db, "select 1 from jobengine.waiting"))
@@ -141,9 +142,10 @@ async def test_an_idle_worker_is_woken_by_the_enqueue(db: Db, database_url: str)
 async def test_an_idle_worker_of_one_tenant_is_woken_for_that_tenant(
     db: Db, database_url: str
 ) -> None:
-    async with site(database_url, max_size=2) as engine, JobEngine(database_url) as other:
-        async with working(sleeper_of(engine, Log(), tenant_id=ANNA)):
-            await until(lambda: idle(db))
+    async with site(database_url) as engine, JobEngine(database_url) as other:
+        worker = sleeper_of(engine, Log(), tenant_id=ANNA)
+        async with working(worker):
+            await until(lambda: asleep(db, worker))
             await enqueue(other, tenant_id=BERT)
             (job_id,) = await enqueue(other, tenant_id=ANNA)
             assert (await end(other, job_id)).status == "completed"
@@ -152,22 +154,24 @@ async def test_an_idle_worker_of_one_tenant_is_woken_for_that_tenant(
 
 @in_loop
 async def test_an_idle_worker_is_woken_when_a_job_is_given_back(db: Db, database_url: str) -> None:
-    async with site(database_url, max_size=2) as engine, JobEngine(database_url) as other:
+    async with site(database_url) as engine, JobEngine(database_url) as other:
         (job_id,) = await enqueue(other)
         held = await other.claim(["default"], agent_id="another")
-        async with working(sleeper_of(engine, Log())):
-            await until(lambda: idle(db))
+        worker = sleeper_of(engine, Log())
+        async with working(worker):
+            await until(lambda: asleep(db, worker))
             await other.release(held)
             assert (await end(other, job_id)).status == "completed"
 
 
 @in_loop
 async def test_an_idle_worker_is_woken_when_a_job_is_tried_again(db: Db, database_url: str) -> None:
-    async with site(database_url, max_size=2) as engine, JobEngine(database_url) as other:
+    async with site(database_url) as engine, JobEngine(database_url) as other:
         (job_id,) = await enqueue(other)
         await other.cancel([job_id])
-        async with working(sleeper_of(engine, Log())):
-            await until(lambda: idle(db))
+        worker = sleeper_of(engine, Log())
+        async with working(worker):
+            await until(lambda: asleep(db, worker))
             await other.retry([job_id])
             await until(lambda: scalar(db, "select status = 'completed' from jobengine.ended"))
 
@@ -204,9 +208,10 @@ async def test_a_retry_runs_when_its_backoff_is_over(db: Db, database_url: str) 
 async def test_a_worker_that_sleeps_stands_in_waiting_and_leaves_it(
     db: Db, database_url: str
 ) -> None:
-    async with site(database_url, max_size=2) as engine:
-        async with working(sleeper_of(engine, Log(), queues=["a", "b"])):
-            await until(lambda: idle(db))
+    async with site(database_url) as engine:
+        worker = sleeper_of(engine, Log(), queues=["a", "b"])
+        async with working(worker):
+            await until(lambda: asleep(db, worker))
             rows = db.execute(
                 "select queue, tenant_id from jobengine.waiting order by 1"
             ).fetchall()

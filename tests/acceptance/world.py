@@ -110,17 +110,11 @@ def as_owner(db: Db, statement: str, *values: object) -> None:
     db.execute("reset role")
 
 
-def idle(db: Db) -> bool:
-    """Whether a worker has gone to sleep and will only be woken by a notification or its poll.
+def asleep(db: Db, worker: Worker) -> bool:
+    """Whether the worker will only be woken by a notification, a scheduled job or its poll.
 
-    The question when the next job is due is the last one before the sleep. For an engine of two
-    connections: the listener's and the one of all calls, whose last query is then known.
+    It stands in `waiting` before its last look for jobs, and waits for its event only after that.
     """
-    return bool(
-        scalar(
-            db,
-            "select exists (select from pg_stat_activity where datname = current_database()"
-            " and application_name = 'jobengine' and state = 'idle' and query like '%%_next_due%%')"
-            " and exists (select from jobengine.waiting)",
-        )
+    return bool(worker._job_came._waiters) and bool(  # type: ignore[attr-defined]
+        scalar(db, "select exists (select from jobengine.waiting)")
     )

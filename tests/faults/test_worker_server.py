@@ -21,9 +21,9 @@ from tests.acceptance.handlers import Gate
 from tests.acceptance.world import (
     PATIENCE,
     Db,
+    asleep,
     counts,
     end,
-    idle,
     in_loop,
     scalar,
     site,
@@ -218,14 +218,12 @@ async def listener_is_cut(db: Db) -> None:
 
 @in_loop
 async def test_a_worker_without_its_listener_gets_a_new_one(db: Db, database_url: str) -> None:
-    async with (
-        site(database_url, max_size=2) as engine,
-        JobEngine(database_url) as other,
-        working(worker_of(engine, linger, poll=3600, sweep_every=3600)),
-    ):
-        for _ in range(2):
-            await until(lambda: idle(db))
-            await listener_is_cut(db)
-            await until(lambda: idle(db))
-            (job_id,) = await enqueue(other)
-            assert (await end(other, job_id)).status == "completed"
+    async with site(database_url) as engine, JobEngine(database_url) as other:
+        worker = worker_of(engine, linger, poll=3600, sweep_every=3600)
+        async with working(worker):
+            for _ in range(2):
+                await until(lambda: asleep(db, worker))
+                await listener_is_cut(db)
+                await until(lambda: asleep(db, worker))
+                (job_id,) = await enqueue(other)
+                assert (await end(other, job_id)).status == "completed"

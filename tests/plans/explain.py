@@ -97,8 +97,10 @@ class Explainer:
             for node in _nodes(plan["Plan"])
             if node.get("Relation Name") in TABLES and node["Node Type"] != "ModifyTable"
         ]
-        outermost = plans[-1]["Plan"]
-        buffers = outermost["Shared Hit Blocks"] + outermost["Shared Read Blocks"]
+        buffers = max(
+            plan["Plan"]["Shared Hit Blocks"] + plan["Plan"]["Shared Read Blocks"]
+            for plan in plans  # the outermost has them all
+        )
         return Work(scans, buffers, answers)
 
     def _collect(self, notice: Diagnostic) -> None:

@@ -22,12 +22,16 @@ as $$
                l.max_attempts, l.lease_epoch, l.lease_expires_at, j.lease_seconds, l.started_at, l.delivery,
                l.expires_at, j.created_at)::jobengine._held
                order by l.priority, l.job_id)
-    from jobengine.lease l
+    from (
+        select w.job_id, w.tenant_id, w.queue, w.job_type, w.priority, w.attempt, w.max_attempts, w.lease_epoch,
+               w.lease_expires_at, w.started_at, w.delivery, w.expires_at, w.lapsed
+        from jobengine.lease w where w.agent_id = p_agent_id and w.request_id = p_request_id
+        offset 0    -- no other index may come into question
+    ) l
     cross join lateral (
         select b.input, b.meta, b.lease_seconds, b.created_at
         from jobengine.job b where b.job_id = l.job_id limit 1
     ) j
-    where l.agent_id = p_agent_id and l.request_id = p_request_id
-      and (p_tenant_id is null or l.tenant_id = p_tenant_id)
+    where (p_tenant_id is null or l.tenant_id = p_tenant_id)
       and not l.lapsed and l.lease_expires_at > p_now
 $$;

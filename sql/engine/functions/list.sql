@@ -34,8 +34,8 @@ begin
             p_tenant_id, p_status, p_queue, p_job_type, p_unsettled, p_before, p_limit) l);
     return query
     select v.*
-    from jobengine.jobs v
-    where v.job_id = any (v_ids)
+    from unnest(v_ids) i
+    cross join lateral (select w.* from jobengine.jobs w where w.job_id = i limit 1) v
     order by v.job_id desc;
 end;
 $$;

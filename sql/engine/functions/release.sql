@@ -55,9 +55,8 @@ begin
     return query
     select i.item::integer, i.job_id,
            case when i.item = any (v_items) then 'ok'
-                when exists (select from jobengine.lease l
-                             where l.job_id = i.job_id and l.lease_epoch = i.lease_epoch and not l.lapsed)
-                    then 'conflict'
+                when (select not l.lapsed from jobengine.lease l
+                      where l.job_id = i.job_id and l.lease_epoch = i.lease_epoch) then 'conflict'
                 else jobengine._strayed(i.job_id) end
     from unnest(p_job_ids, p_lease_epochs) with ordinality i (job_id, lease_epoch, item)
     order by i.item;
