@@ -129,6 +129,17 @@ def _add_work_commands(commands: Any) -> None:
     sweep.add_argument("--limit", type=int, default=1000)
 
 
+def _from(least: int) -> Callable[[str], int]:
+    """Return a reader of whole numbers that are not below `least`."""
+
+    def number(text: str) -> int:
+        if int(text) < least:
+            raise argparse.ArgumentTypeError(f"at least {least}")
+        return int(text)
+
+    return number
+
+
 def _add_demo(commands: Any) -> None:
     demo = _command(
         commands,
@@ -137,9 +148,12 @@ def _add_demo(commands: Any) -> None:
         "and prove against the disk that nothing was lost or counted twice.",
     )
     demo.add_argument("path", nargs="?", type=Path, default=Path(), help="default: this folder")
-    demo.add_argument("--workers", type=int, default=4, help="processes (default: 4)")
+    demo.add_argument("--workers", type=_from(1), default=4, help="processes (default: 4)")
     demo.add_argument(
-        "--kill", type=int, default=3, help="workers to kill (default: 3); some jobs linger for it"
+        "--kill",
+        type=_from(0),
+        default=3,
+        help="workers to kill (default: 3); some jobs linger for it",
     )
     demo.add_argument("--seed", type=int, default=1, help="decides who is killed")
     demo.add_argument("--json", action="store_true", help="print the result as JSON")

@@ -1,24 +1,47 @@
 """Judges what agents saw and said against what the tables say in the end, trusting neither.
 
-The history is what every agent wrote down by itself: which leases it was given, between which two
-moments, and what it reported. Moments are of one monotonic clock that all processes share.
+Every agent writes its own file, a line before and a line after each call, so that a call whose
+answer nobody saw is known too. Times are of one monotonic clock that all processes share:
+
+    {"call": "a/7", "op": "finish", "asked": 3.1, "items": [["<job>", 2, "completed"]]}
+    {"call": "a/7", "answered": 3.2, "items": [["ok", "completed"]]}
+
+`op` is one of enqueue (asked: keys; answered: verdict, job), claim (answered: job, epoch, attempt,
+lease seconds) and report (asked: job, epoch, outcome; answered: verdict, status), where an outcome
+is one of finish, or start, extend, release.
 """
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable
-from dataclasses import dataclass
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+NEVER = float("inf")
+KEEPS = ("start", "extend")  # what leaves the lease with its holder
+ACCEPTED = ("ok", "retried", "settle_failed")
+
+
+@dataclass(frozen=True, slots=True)
+class Enqueued:
+    """A job was put in under a key; without a job nobody knows whether it is there."""
+
+    key: str
+    job: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """An agent was given a lease, some time between `asked` and `answered`."""
+    """A lease was given some time between `asked` and `answered`."""
 
-    agent: str
+    call: str
     job: str
     epoch: int
+    attempt: int
     seconds: float
     asked: float
     answered: float
@@ -26,9 +49,9 @@ class Claimed:
 
 @dataclass(frozen=True, slots=True)
 class Reported:
-    """An agent reported; without an answer (it was killed) nobody knows whether it was heard."""
+    """A holder spoke of its lease; without a verdict nobody knows whether it was heard."""
 
-    agent: str
+    token: str  # in the job's output or error, where the report had an effect
     job: str
     epoch: int
     outcome: str
@@ -36,102 +59,188 @@ class Reported:
     verdict: str | None = None
     status: str | None = None
 
+    @property
+    def accepted(self) -> bool:
+        return self.verdict in ACCEPTED
+
 
 @dataclass(frozen=True, slots=True)
-class Ended:
-    """A job's end in the tables, and how many rows of ready, lease and ended it has."""
+class Final:
+    """Where a job is in the end, by the tables."""
 
     job: str
-    status: str | None
-    epoch: int
-    attempt: int
-    max_attempts: int
-    reporter: str | None
-    places: int
-    settles: int
+    key: str
+    places: int = 1  # rows in ready, lease and ended
+    status: str | None = "completed"  # None: it has not ended
+    epoch: int = 1
+    attempt: int = 1
+    max_attempts: int = 5
+    token: str | None = None  # of the report that ended it
+    failures: tuple[str, ...] = ()  # tokens of the failures that holders reported
+    settled: Mapping[str, int] = field(default_factory=dict)  # what its parent counts, by status
+    unsettled: bool = False  # listed as not settled yet
 
 
-def violations(
-    enqueued: Iterable[str],
-    claims: Iterable[Claimed],
-    reports: Iterable[Reported],
-    ended: Iterable[Ended],
-) -> list[str]:
+@dataclass(slots=True)
+class History:
+    """What all agents wrote."""
+
+    enqueued: list[Enqueued] = field(default_factory=list)
+    claimed: list[Claimed] = field(default_factory=list)
+    reported: list[Reported] = field(default_factory=list)
+
+
+def read(folder: Path) -> History:
+    """Read the agents' files; a last line that was cut off by a kill is left out."""
+    history = History()
+    for file in sorted(folder.glob("*.jsonl")):
+        calls: dict[str, dict[str, Any]] = {}
+        for line in file.read_text().splitlines(keepends=True):
+            if line.endswith("\n"):
+                record = json.loads(line)
+                calls.setdefault(record["call"], {})[
+                    "answer" if "answered" in record else "ask"
+                ] = record
+        for name, call in calls.items():
+            _add(history, name, call["ask"], call.get("answer"))
+    return history
+
+
+def _add(history: History, name: str, ask: dict[str, Any], answer: dict[str, Any] | None) -> None:
+    items = ask["items"]
+    answers = answer["items"] if answer else [[None, None]] * len(items)
+    match ask["op"]:
+        case "enqueue":
+            history.enqueued += [
+                Enqueued(key, job) for key, (_, job) in zip(items, answers, strict=True)
+            ]
+        case "claim" if answer:
+            history.claimed += [
+                Claimed(name, *given, ask["asked"], answer["answered"]) for given in answers
+            ]
+        case "report":
+            history.reported += [
+                Reported(f"{name}/{place}", *item, ask["asked"], *said)
+                for place, (item, said) in enumerate(zip(items, answers, strict=True))
+            ]
+
+
+def violations(history: History, finals: Iterable[Final]) -> list[str]:
     """Name every broken invariant; an empty list means that the history is right."""
-    claims, reports, ends = list(claims), list(reports), {end.job: end for end in ended}
+    by_job = {final.job: final for final in finals}
+    leases = _leases(history.claimed)
     return [
-        *_lost_jobs(enqueued, ends),
-        *_double_claims(claims, reports),
-        *_stale_effects(reports, ends),
-        *_wrong_ends(reports, ends),
+        *_no_lost_job(history.enqueued, by_job),
+        *_one_job_per_key(history.enqueued, by_job),
+        *_no_double_claim(leases, history.reported),
+        *_no_stale_effect(leases, history.reported, by_job),
+        *_one_end(history.reported, by_job),
+        *_attempts(history.claimed, by_job),
+        *_settled_equals_ended(by_job),
     ]
 
 
-def _lost_jobs(enqueued: Iterable[str], ends: dict[str, Ended]) -> list[str]:
-    enqueued = set(enqueued)
-    return [
-        *(f"no_lost_job: {job} is gone" for job in sorted(enqueued - ends.keys())),
-        *(f"no_lost_job: {job} was never enqueued" for job in sorted(ends.keys() - enqueued)),
-        *(f"no_lost_job: {e.job} is in {e.places} tables" for e in ends.values() if e.places != 1),
-        *(f"no_lost_job: {e.job} has not ended" for e in ends.values() if e.status is None),
-    ]
+def _no_lost_job(enqueued: list[Enqueued], finals: dict[str, Final]) -> Iterator[str]:
+    acknowledged = {entry.job for entry in enqueued if entry.job is not None}
+    keys = {entry.key for entry in enqueued}
+    for job in sorted(acknowledged - finals.keys()):
+        yield f"no_lost_job: {job} is gone"
+    for final in finals.values():
+        if final.key not in keys:
+            yield f"no_lost_job: {final.job} was never enqueued"
+        if final.places != 1:
+            yield f"no_lost_job: {final.job} is in {final.places} tables"
+        if final.status is None:
+            yield f"no_lost_job: {final.job} has not ended"
 
 
-def _double_claims(claims: list[Claimed], reports: list[Reported]) -> list[str]:
-    """Find leases that were given while another was live for certain."""
-    said: defaultdict[tuple[str, int], float] = defaultdict(lambda: float("inf"))
-    for report in reports:
-        key = (report.job, report.epoch)
-        said[key] = min(said[key], report.asked)
-    by_job: defaultdict[str, list[Claimed]] = defaultdict(list)
-    for claim in claims:
-        by_job[claim.job].append(claim)
-    found = []
-    for job, given in by_job.items():
-        given.sort(key=lambda claim: claim.epoch)
+def _one_job_per_key(enqueued: list[Enqueued], finals: dict[str, Final]) -> Iterator[str]:
+    jobs: defaultdict[str, set[str]] = defaultdict(set)
+    for key, job in [(entry.key, entry.job) for entry in enqueued] + [
+        (final.key, final.job) for final in finals.values()
+    ]:
+        jobs[key] |= {job} if job else set()
+    for key, found in jobs.items():
+        if len(found) > 1:
+            yield f"one_job_per_key: {key} has {len(found)}"
+
+
+def _leases(claimed: list[Claimed]) -> dict[str, list[Claimed]]:
+    """Return the leases of each job, by epoch."""
+    leases: defaultdict[str, list[Claimed]] = defaultdict(list)
+    for claim in sorted(claimed, key=lambda claim: claim.epoch):
+        leases[claim.job].append(claim)
+    return leases
+
+
+def _no_double_claim(leases: dict[str, list[Claimed]], reported: list[Reported]) -> Iterator[str]:
+    """Find leases that were given while the one before was live for certain."""
+    kept: defaultdict[tuple[str, int], list[float]] = defaultdict(list)
+    left: defaultdict[tuple[str, int], list[float]] = defaultdict(list)
+    for report in reported:
+        lease = (report.job, report.epoch)
+        if report.outcome not in KEEPS:
+            left[lease].append(report.asked)
+        elif report.accepted:
+            kept[lease].append(report.asked)
+    for job, given in leases.items():
         for first, second in pairwise(given):
+            lease = (job, first.epoch)
+            runs_out = max([first.asked, *kept[lease]]) + first.seconds
             if first.epoch == second.epoch:
-                found.append(f"no_double_claim: {job} epoch {first.epoch} was given twice")
-            elif second.answered < min(first.asked + first.seconds, said[first.job, first.epoch]):
-                found.append(f"no_double_claim: {job} epoch {second.epoch} overlaps the one before")
-    return found
+                yield f"no_double_claim: {job} epoch {first.epoch} was given twice"
+            elif second.answered < min([runs_out, *left[lease]]):
+                yield f"no_double_claim: {job} epoch {second.epoch} came while the last was live"
 
 
-def _stale_effects(reports: list[Reported], ends: dict[str, Ended]) -> list[str]:
-    """Find ends that come from a report which was refused, or from a lease that is not the last."""
-    found = []
-    for report in reports:
-        end = ends.get(report.job)
-        if end is None:
-            continue
-        mine = end.reporter == f"{report.agent}/{report.epoch}"
-        if mine and report.verdict in {"stale_lease", "conflict", "not_found"}:
-            found.append(f"no_stale_effect: {report.job} shows a report that was refused")
-        if mine and report.epoch != end.epoch:
-            found.append(f"no_stale_effect: {report.job} ended by epoch {report.epoch}")
-    return found
+def _no_stale_effect(
+    leases: dict[str, list[Claimed]], reported: list[Reported], finals: dict[str, Final]
+) -> Iterator[str]:
+    for report in reported:
+        newer = [claim for claim in leases.get(report.job, []) if claim.epoch > report.epoch]
+        if report.accepted and any(claim.answered < report.asked for claim in newer):
+            yield f"no_stale_effect: {report.job} heard epoch {report.epoch} after a newer lease"
+        final = finals.get(report.job)
+        refused = report.verdict is not None and not report.accepted
+        if final and refused and report.token in (final.token, *final.failures):
+            yield f"no_stale_effect: {report.job} shows a report that was refused"
+        if final and report.token == final.token and report.epoch != final.epoch:
+            yield f"no_stale_effect: {report.job} was ended by epoch {report.epoch}"
 
 
-def _wrong_ends(reports: list[Reported], ends: dict[str, Ended]) -> list[str]:
-    accepted = Counter(
-        report.job for report in reports if report.verdict == "ok" and report.status != "pending"
-    )
-    found = [f"one end: {job} was accepted {n} times" for job, n in accepted.items() if n > 1]
-    for report in reports:
-        end = ends.get(report.job)
-        if (
-            report.verdict == "ok"
-            and end
-            and (report.status, report.epoch)
-            != (
-                end.status,
-                end.epoch,
-            )
-        ):
-            found.append(f"one end: {report.job} ended otherwise than was acknowledged")
-    for end in ends.values():
-        if end.attempt > end.max_attempts:
-            found.append(f"attempts: {end.job} had {end.attempt} of {end.max_attempts}")
-        if end.settles != 1:
-            found.append(f"settled_equals_ended: {end.job} was settled {end.settles} times")
-    return found
+def _one_end(reported: list[Reported], finals: dict[str, Final]) -> Iterator[str]:
+    """Find ends that were acknowledged and are not there, or are not the only one."""
+    ends: defaultdict[str, list[Reported]] = defaultdict(list)
+    for report in reported:
+        ended = report.accepted and report.status not in (None, "pending", "unknown")
+        if ended and report.outcome not in (*KEEPS, "release"):
+            ends[report.job].append(report)
+        final = finals.get(report.job)
+        if final and report.outcome == "failed" and report.accepted:
+            if report.token not in (final.token, *final.failures):
+                yield f"one_end: {report.job} forgot a failure that was acknowledged"
+    for job, reports in ends.items():
+        if len(reports) > 1:
+            yield f"one_end: {job} was accepted {len(reports)} times"
+        if job in finals:
+            final = finals[job]
+            here = (final.status, final.epoch, final.token)
+            if any((r.status, r.epoch, r.token) != here for r in reports):
+                yield f"one_end: {job} ended otherwise than was acknowledged"
+
+
+def _attempts(claimed: list[Claimed], finals: dict[str, Final]) -> Iterator[str]:
+    spent = {final.job: final.attempt for final in finals.values()}
+    for claim in claimed:
+        spent[claim.job] = max(spent.get(claim.job, 0), claim.attempt)
+    for final in finals.values():
+        if spent[final.job] > final.max_attempts:
+            yield f"attempts: {final.job} had {spent[final.job]} of {final.max_attempts}"
+
+
+def _settled_equals_ended(finals: dict[str, Final]) -> Iterator[str]:
+    for final in finals.values():
+        expected = {} if final.status is None else {final.status: 1}
+        settled = {status: count for status, count in final.settled.items() if count}
+        if settled != expected and not final.unsettled:
+            yield f"settled_equals_ended: {final.job} is {final.status}, its parent has {settled}"

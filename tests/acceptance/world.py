@@ -115,6 +115,6 @@ def asleep(db: Db, worker: Worker) -> bool:
 
     It stands in `waiting` before its last look for jobs, and waits for its event only after that.
     """
-    return bool(worker._job_came._waiters) and bool(  # type: ignore[attr-defined]
+    return bool(worker._job_came._waiters) and bool(
         scalar(db, "select exists (select from jobengine.waiting)")
     )

@@ -1,8 +1,9 @@
 """Large tables, written directly: so many jobs that wait, are held and have ended.
 
 The n-th job of a kind is known by its id. Half of them are one tenant's, 1,000 others share the
-rest; there are three queues and ten priorities. Every lease has run out, half of them begun; one
-waiting job in a thousand (of the small tenants) has expired; one ended job in five has failed.
+rest; there are three queues and ten priorities. What waits in the third queue is not due yet. Every
+lease has run out, half of them begun. One waiting job in a thousand (of the small tenants) has
+expired. Of five ended jobs one has failed and one is unknown; one in fifty is to be settled again.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ from generate_series(%(first)s::integer, %(last)s) n
 _READY = """
 insert into jobengine.ready (
     job_id, tenant_id, queue, priority, run_at, attempt, lease_epoch, lost, expires_at)
-select {id}, {tenant}, 'q' || n %% 3, n %% 10, now() - interval '1 day' + n * interval '1 ms', 0, 0, 0,
+select {id}, {tenant}, 'q' || n %% 3, n %% 10, now() + n * interval '1 ms' + case n %% 3 when 2 then 1 else -1 end * interval '1 day', 0, 0, 0,
        case when n %% 1000 = 999 then now() - interval '1 hour' end
 from generate_series(%(first)s::integer, %(last)s) n
 """
