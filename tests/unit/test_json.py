@@ -87,7 +87,7 @@ class Kind(enum.StrEnum):
         object(),
         type("Text", (str,), {})("a subclass"),
     ],
-    ids=repr,
+    ids=lambda value: type(value).__name__,
 )
 def test_what_json_cannot_hold_is_refused_with_field_rule_and_item(value: Any) -> None:
     with pytest.raises(InvalidArgument) as caught:
