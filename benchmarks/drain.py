@@ -75,8 +75,8 @@ def drains(*, quick: bool) -> Sequence[Drain]:
     part = _QUICK if quick else 1
     return [
         by_pgbench(500, 1, 200 // part),
-        by_worker(100_000 // part, 500),
-        by_worker(60_000 // part, 1000),
+        by_worker(100_000 // part, 1000),
+        by_worker(60_000 // part, 500),
         by_worker(60_000 // part, 100),
         by_pgbench(500, 4, 50 // part),
         by_pgbench(500, 1, 200 // part, marks=False),

@@ -39,14 +39,17 @@ def lease_arguments(leases: Iterable[Held]) -> dict[str, str | None]:
 def _columns(records: list[Any], columns: dict[str, tuple[str, _Check]]) -> dict[str, str | None]:
     """Return one array per column, in the order of the records; items count from 1."""
     return {
-        argument: _db.array(
-            [
-                None if (value := getattr(record, field)) is None else check(value, field, item)
-                for item, record in enumerate(records, 1)
-            ]
-        )
+        argument: _column([getattr(record, field) for record in records], field, check)
         for argument, (field, check) in columns.items()
     }
+
+
+def _column(values: list[Any], field: str, check: _Check) -> str | None:
+    if values.count(None) == len(values):  # most columns of most calls
+        return None
+    return _db.array(
+        None if value is None else check(value, field, item) for item, value in enumerate(values, 1)
+    )
 
 
 def _text(value: Any, field: str, item: int) -> str:

@@ -108,7 +108,7 @@ def read(folder: Path) -> History:
 
 def _add(history: History, name: str, ask: dict[str, Any], answer: dict[str, Any] | None) -> None:
     items = ask["items"]
-    answers = answer["items"] if answer else [[None, None]] * len(items)
+    answers: list[Any] = answer["items"] if answer else [[None, None]] * len(items)
     match ask["op"]:
         case "enqueue":
             history.enqueued += [
@@ -116,12 +116,15 @@ def _add(history: History, name: str, ask: dict[str, Any], answer: dict[str, Any
             ]
         case "claim" if answer:
             history.claimed += [
-                Claimed(name, *given, ask["asked"], answer["answered"]) for given in answers
+                Claimed(name, job, epoch, attempt, seconds, ask["asked"], answer["answered"])
+                for job, epoch, attempt, seconds in answers
             ]
         case "report":
             history.reported += [
-                Reported(f"{name}/{place}", *item, ask["asked"], *said)
-                for place, (item, said) in enumerate(zip(items, answers, strict=True))
+                Reported(f"{name}/{place}", job, epoch, outcome, ask["asked"], verdict, status)
+                for place, ((job, epoch, outcome), (verdict, status)) in enumerate(
+                    zip(items, answers, strict=True)
+                )
             ]
 
 
@@ -179,10 +182,10 @@ def _no_double_claim(leases: dict[str, list[Claimed]], reported: list[Reported])
     left: defaultdict[tuple[str, int], list[float]] = defaultdict(list)
     for report in reported:
         lease = (report.job, report.epoch)
-        if report.outcome not in KEEPS:
-            left[lease].append(report.asked)
-        elif report.accepted:
+        if report.accepted and report.outcome in KEEPS:
             kept[lease].append(report.asked)
+        elif report.verdict is None or report.accepted:
+            left[lease].append(report.asked)
     for job, given in leases.items():
         for first, second in pairwise(given):
             lease = (job, first.epoch)
@@ -212,13 +215,12 @@ def _one_end(reported: list[Reported], finals: dict[str, Final]) -> Iterator[str
     """Find ends that were acknowledged and are not there, or are not the only one."""
     ends: defaultdict[str, list[Reported]] = defaultdict(list)
     for report in reported:
-        ended = report.accepted and report.status not in (None, "pending", "unknown")
-        if ended and report.outcome not in (*KEEPS, "release"):
+        if report.accepted and report.status not in (None, "pending", "unknown"):
             ends[report.job].append(report)
         final = finals.get(report.job)
-        if final and report.outcome == "failed" and report.accepted:
-            if report.token not in (final.token, *final.failures):
-                yield f"one_end: {report.job} forgot a failure that was acknowledged"
+        failed = final is not None and report.accepted and report.outcome == "failed"
+        if final and failed and report.token not in (final.token, *final.failures):
+            yield f"one_end: {report.job} forgot a failure that was acknowledged"
     for job, reports in ends.items():
         if len(reports) > 1:
             yield f"one_end: {job} was accepted {len(reports)} times"

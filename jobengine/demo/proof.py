@@ -31,8 +31,8 @@ class Hashing:
     digest: int | None
     lease_epoch: int
     error_code: str | None
-    wait_ms: float
-    run_ms: float
+    wait_ms: float | None
+    run_ms: float | None
     settles: int
 
 
@@ -197,8 +197,8 @@ def _figures(
         "retries": claims - len(jobs),
         "seconds": round(seconds, 2),
         "jobs_per_second": round(len(jobs) / seconds),
-        "wait_ms": _percentiles([job.wait_ms for job in jobs]),
-        "run_ms": _percentiles([job.run_ms for job in jobs]),
+        "wait_ms": _percentiles([job.wait_ms for job in jobs if job.wait_ms is not None]),
+        "run_ms": _percentiles([job.run_ms for job in jobs if job.run_ms is not None]),
     }
 
 

@@ -21,6 +21,7 @@ _FOLDER = Path(__file__).parent
 _ENQUEUE = 5000
 # The first jobs of a portion linger, so that the kill that follows finds work under way.
 _LINGER = 0.4
+_LOOK_EVERY = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,27 +87,45 @@ class _Demo:
         self._found = found
         self._chance = random.Random(options.seed)  # noqa: S311 - repeatable, not secret
         self._progress = Progress("hashing", len(found))
+        self._enqueued = 0
 
     async def work(self, crew: Crew) -> None:
         """One portion of the files per kill, and one more; a kill comes while its portion runs."""
         await self._create_folders()
-        for number, portion in enumerate(_portions(self._found, self._options.kills + 1)):
+        for number, portion in enumerate(_portions(self._found, self._options.kills + 1), 1):
             await self._enqueue(portion)
-            await self._watch(crew, kill=number < self._options.kills, enqueued=portion[-1])
+            last = portion[-1] is self._found[-1]
+            kills = self._options.kills if last else min(number, self._options.kills)
+            await self._watch(crew, kills, last=last)
         self._progress.end()
 
-    async def _watch(self, crew: Crew, *, kill: bool, enqueued: Found) -> None:
-        """Go on once the kill has happened, or (the last portion) all jobs have ended."""
-        last = enqueued is self._found[-1]
+    async def _watch(self, crew: Crew, kills: int, *, last: bool) -> None:
+        """Go on when so many were killed, and at the end, or with nobody to kill, when all is over.
+
+        Whether all is over, the engine's tables say: a job that got lost would never be counted.
+        """
+        began = time.monotonic()
         while True:
             done = await self._done()
             self._progress.show(done, f"{crew.kills} killed")
-            if kill and await self._kill(crew):
-                kill = False
-            if not kill and (not last or done == len(self._found)):
+            if crew.kills < kills:
+                await self._kill(crew)
+            if crew.kills >= kills and not last:
                 return
+            if done >= self._enqueued or time.monotonic() - began > _LOOK_EVERY:
+                if await self._over():
+                    return
+                began = time.monotonic()
             crew.keep_up()
             await asyncio.sleep(0.05)
+
+    async def _over(self) -> bool:
+        """Whether every job has ended, and its folder knows."""
+        queues = await self._engine.stats(tenant_id=self.run)
+        return not any(
+            queue.due + queue.scheduled + queue.claimed + queue.running + queue.unsettled
+            for queue in queues
+        )
 
     async def _kill(self, crew: Crew) -> bool:
         """Kill from a thread: it asks the database between stopping a worker and killing it."""
@@ -156,6 +175,7 @@ class _Demo:
         ]
         for start in range(0, len(jobs), _ENQUEUE):
             await self._engine.enqueue_many(jobs[start : start + _ENQUEUE])
+        self._enqueued += len(jobs)
 
 
 def _portions(found: list[Found], count: int) -> Iterator[list[Found]]:

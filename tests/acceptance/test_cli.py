@@ -7,6 +7,7 @@ from uuid import UUID
 
 import pytest
 
+from jobengine import cli
 from tests.acceptance.command_line import CommandLine, Said
 from tests.acceptance.world import NOBODY, Db, counts
 
@@ -27,16 +28,32 @@ def failed(said: Said, *, code: int = 1) -> str:
     return said.err
 
 
-def test_help_names_every_command_and_every_command_has_help(jobengine: CommandLine) -> None:
+def test_help_says_where_the_database_is_and_names_every_command(jobengine: CommandLine) -> None:
     said = jobengine("--help")
-    assert said.code == 0
+    assert (said.code, said.err) == (0, "")
     assert "DATABASE_URL" in said.out
     for command in COMMANDS:
         assert f"\n    {command} " in said.out
-    for command in COMMANDS:
-        said = jobengine(command, "--help")
-        assert (said.code, said.err) == (0, "")
-        assert said.out.startswith(f"usage: jobengine {command}")
+
+
+def test_wrong_usage_is_two(jobengine: CommandLine) -> None:
+    assert "usage: jobengine" in failed(jobengine("get", "not-an-id"), code=2)
+
+
+def read(capsys: pytest.CaptureFixture[str], *arguments: str) -> Said:
+    """Let the command line be read in this process: nothing else happens before its end."""
+    with pytest.raises(SystemExit) as caught:
+        cli.main(arguments)
+    out, err = capsys.readouterr()
+    assert isinstance(caught.value.code, int)
+    return Said(caught.value.code, out, err)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(capsys: pytest.CaptureFixture[str], command: str) -> None:
+    said = read(capsys, command, "--help")
+    assert (said.code, said.err) == (0, "")
+    assert said.out.startswith(f"usage: jobengine {command}")
 
 
 @pytest.mark.parametrize(
@@ -45,17 +62,19 @@ def test_help_names_every_command_and_every_command_has_help(jobengine: CommandL
         [],
         ["nothing"],
         ["get"],
-        ["get", "not-an-id"],
         ["enqueue"],
         ["enqueue", "resize", "{}", "--priority", "high"],
         ["sweep", "--limit", "many"],
         ["demo", "--workers", "0"],
         ["demo", "--kill", "-1"],
+        ["demo", "--kill", "some"],
     ],
     ids=" ".join,
 )
-def test_wrong_usage_is_two(jobengine: CommandLine, arguments: list[str]) -> None:
-    assert "usage: jobengine" in failed(jobengine(*arguments), code=2)
+def test_a_command_line_that_is_wrong_is_refused(
+    capsys: pytest.CaptureFixture[str], arguments: list[str]
+) -> None:
+    assert "usage: jobengine" in failed(read(capsys, *arguments), code=2)
 
 
 def test_install_then_verify(empty_database_url: str, tmp_path: Path) -> None:

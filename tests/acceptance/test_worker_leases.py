@@ -163,26 +163,22 @@ async def test_a_handler_that_ends_although_cancelled_has_its_result_counted(
             assert (await end(engine, after)).status == "completed"
 
 
-async def group_fails(_: Job) -> None:
-    async with asyncio.TaskGroup() as group:
-        group.create_task(fails())
-        await asyncio.sleep(3600)
-
-
-async def fails() -> None:
-    raise ValueError
+async def meets_a_cancelled_task(_: Job) -> None:
+    task = asyncio.create_task(asyncio.sleep(3600))
+    task.cancel()
+    await task
 
 
 @in_loop
 async def test_a_swallowed_cancellation_does_not_reach_the_next_handler(
     db: Db, clock: Clock, database_url: str
 ) -> None:
-    """A task group counts the cancellations of its task: one too many and its error is lost."""
+    """What that one meets in a task of its own is not taken for the end of its runner."""
     async with site(database_url) as engine:
         stubborn = Stubborn()
         worker = Worker(engine, concurrency=1)
         worker.handles("work")(stubborn)
-        worker.handles("careful")(group_fails)
+        worker.handles("careful")(meets_a_cancelled_task)
         async with working(worker):
             (job_id,) = await enqueue(engine, 1, lease=0.3)
             await until(lambda: stubborn.begun)
@@ -190,7 +186,7 @@ async def test_a_swallowed_cancellation_does_not_reach_the_next_handler(
             await until(lambda: stubborn.cancelled)
             stubborn.open()
             (after,) = await enqueue(engine, 1, job_type="careful")
-            assert (await end(engine, after)).error_code == "ExceptionGroup"
+            assert (await end(engine, after)).error_code == "CancelledError"
 
 
 @in_loop

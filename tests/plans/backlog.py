@@ -1,13 +1,15 @@
 """Large tables, written directly: so many jobs that wait, are held and have ended.
 
 The n-th job of a kind is known by its id. Half of them are one tenant's, 1,000 others share the
-rest; there are three queues and ten priorities. What waits in the third queue is not due yet. Every
-lease has run out, half of them begun. One waiting job in a thousand (of the small tenants) has
-expired. Of five ended jobs one has failed and one is unknown; one in fifty is to be settled again.
+rest; there are three queues and ten priorities. What waits in the third queue is not due yet. Half
+of the leases have run out and half have begun; ten leases are of one request. One waiting job in a
+thousand (of the small tenants) has expired. Of five ended jobs one has failed and one is unknown;
+one in fifty is to be settled again.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from uuid import UUID
 
 import psycopg
@@ -46,7 +48,8 @@ from generate_series(%(first)s::integer, %(last)s) n
 _READY = """
 insert into jobengine.ready (
     job_id, tenant_id, queue, priority, run_at, attempt, lease_epoch, lost, expires_at)
-select {id}, {tenant}, 'q' || n %% 3, n %% 10, now() + n * interval '1 ms' + case n %% 3 when 2 then 1 else -1 end * interval '1 day', 0, 0, 0,
+select {id}, {tenant}, 'q' || n %% 3, n %% 10,
+       now() + n * interval '1 ms' + (n %% 3 / 2 * 2 - 1) * interval '1 day', 0, 0, 0,
        case when n %% 1000 = 999 then now() - interval '1 hour' end
 from generate_series(%(first)s::integer, %(last)s) n
 """
@@ -55,8 +58,8 @@ insert into jobengine.lease (
     job_id, tenant_id, queue, priority, job_type, delivery, max_attempts, wake, live_key,
     lease_epoch, attempt, lost, agent_id, claimed_at, started_at, lease_expires_at, request_id)
 select {id}, {tenant}, 'q' || n %% 3, n %% 10, 'work', 'at_least_once', 5, false, 'live ' || n,
-       1, 1, 0, 'agent ' || n %% 100, now(), case when n %% 4 < 2 then now() end,
-       now() - interval '1 hour' + n * interval '1 ms',
+       1, 1, 0, 'agent ' || n / 10, now(), case when n %% 4 < 2 then now() end,
+       now() + n * interval '1 ms' + (n / 10 %% 2 * 2 - 1) * interval '1 hour',
        ('00000000-0000-0000-0000-' || lpad((n / 10)::text, 12, '0'))::uuid
 from generate_series(%(first)s::integer, %(last)s) n
 """
@@ -109,9 +112,6 @@ class Backlog:
     def analyze(self) -> None:
         self._conn.execute("analyze")
 
-    def ids(self, kind: int, *numbers: int) -> list[UUID]:
-        return [UUID(f"01900000-000{kind}-7000-8000-{n:012x}") for n in numbers]
-
     def _write(self, kind: int, first: int, last: int, *statements: str) -> None:
         for statement in statements:
             text = statement.format(id=_ID, tenant=_TENANT).encode()
@@ -121,3 +121,7 @@ class Backlog:
 def tenant(number: int) -> UUID:
     """Return the tenant of the n-th job of each kind."""
     return BIG if number % 2 == 0 else UUID(f"00000000-0000-0000-0000-{number % 2000:012d}")
+
+
+def ids(kind: int, numbers: Iterable[int]) -> list[UUID]:
+    return [UUID(f"01900000-000{kind}-7000-8000-{n:012x}") for n in numbers]

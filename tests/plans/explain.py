@@ -18,6 +18,8 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.errors import Diagnostic
 from psycopg.rows import DictRow, dict_row
 
+from tests.races.sessions import Call
+
 TABLES = {"job", "ready", "lease", "ended", "failure", "live_key"}
 
 _SETTINGS: tuple[LiteralString, ...] = (
@@ -86,11 +88,11 @@ class Explainer:
         conn.execute("select set_config('plan_cache_mode', %s, false)", (plan_cache_mode,))
         conn.add_notice_handler(self._collect)
 
-    def work(self, query: LiteralString, *params: Any) -> Work:
+    def work(self, call: Call) -> Work:
         """Make a call, take it back, and return what it did."""
         with self.conn.transaction(force_rollback=True):
             self._plans.clear()
-            answers = self.conn.execute(query, params).fetchall()
+            answers = self.conn.execute(call.query, call.params).fetchall()
             plans = list(self._plans)
         scans = [
             Scan.of(node, plan["Query Text"])

@@ -108,9 +108,15 @@ class Engine:
             "select * from jobengine.cancel(null, %s, %s, %s, %s)", reason, tenant, queue, job_type
         )
 
-    def retry(self, ids: Sequence[UUID], expires_at: datetime | None) -> list[Row]:
+    def retry(
+        self,
+        ids: Sequence[UUID],
+        run_at: datetime | None,
+        expires_at: datetime | None,
+        tenant: UUID | None,
+    ) -> list[Row]:
         return self._rows(
-            "select * from jobengine.retry(%s, p_expires_at => %s)", list(ids), expires_at
+            "select * from jobengine.retry(%s, %s, %s, %s)", list(ids), run_at, expires_at, tenant
         )
 
     def sweep(self) -> Row:

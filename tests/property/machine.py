@@ -197,11 +197,24 @@ class EngineMachine(RuleBasedStateMachine):
 
     # --- an operator, and housekeeping ---
 
-    @rule(ids=st.lists(jobs, min_size=1, max_size=2), place=places, expires_in=_maybe(-1, 20))
-    def retry(self, ids: list[UUID], place: int, expires_in: float | None) -> None:
+    @rule(
+        ids=st.lists(jobs, min_size=1, max_size=2),
+        place=places,
+        times=st.tuples(delays, _maybe(-1, 20)),
+        tenant=tenants,
+    )
+    def retry(
+        self,
+        ids: list[UUID],
+        place: int,
+        times: tuple[float | None, float | None],
+        tenant: UUID | None,
+    ) -> None:
         """Retry any jobs, and one that may be retried."""
         ended = [job.job_id for job in self._jobs(*RETRYABLE)]
-        self.pair.retry(ids + ended[place % max(len(ended), 1) :][:1], expires_in)
+        some = ids + ended[place % max(len(ended), 1) :][:1]
+        delay, expires_in = times
+        self.pair.retry(some, delay, expires_in, tenant)
 
     @rule()
     def sweep(self) -> None:

@@ -292,15 +292,22 @@ class Model(Store):
 
     # --- again, and housekeeping ---
 
-    def retry(self, ids: Iterable[UUID], expires_at: datetime | None) -> dict[UUID, Answer]:
+    def retry(
+        self,
+        ids: Iterable[UUID],
+        run_at: datetime | None,
+        expires_at: datetime | None,
+        tenant: UUID | None,
+    ) -> dict[UUID, Answer]:
         keys: set[tuple[UUID, str | None]] = set()
-        return {job_id: self._retry(job_id, expires_at, keys) for job_id in sorted(set(ids))}
+        ready = Ready(run_at=run_at or self.now, expires_at=expires_at)
+        return {job_id: self._retry(job_id, ready, tenant, keys) for job_id in sorted(set(ids))}
 
     def _retry(
-        self, job_id: UUID, expires_at: datetime | None, keys: set[tuple[UUID, str | None]]
+        self, job_id: UUID, ready: Ready, tenant: UUID | None, keys: set[tuple[UUID, str | None]]
     ) -> Answer:
         job = self.jobs.get(job_id)
-        if job is None:
+        if job is None or tenant not in (None, job.tenant):
             return "not_found", None
         ended = job.at
         if not isinstance(ended, Ended) or ended.status not in RETRYABLE or ended.settle_at:
@@ -313,7 +320,7 @@ class Model(Store):
             keys.add(key)  # even if the parent refuses: keys are taken before parents are asked
         if self._tell(job, "pending", ended.settled_status) is not None:
             return "settle_failed", job.status
-        job.at = Ready(run_at=self.now, epoch=ended.epoch, expires_at=expires_at)
+        job.at = replace(ready, epoch=ended.epoch)
         return "ok", "pending"
 
     def sweep(self) -> tuple[int, int, int]:

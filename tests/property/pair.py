@@ -124,10 +124,19 @@ class Pair:
         ids = self.model.cancellable(tenant, queue, job_type)
         self._agree("cancel", self.model.cancel(ids, tenant, reason), found)
 
-    def retry(self, ids: Sequence[UUID], expires_in: float | None) -> None:
-        expires_at = None if expires_in is None else self.now + timedelta(seconds=expires_in)
-        found = _answers(self.engine.retry(ids, expires_at))
-        self._agree("retry", self.model.retry(ids, expires_at), found)
+    def retry(
+        self,
+        ids: Sequence[UUID],
+        delay: float | None,
+        expires_in: float | None,
+        tenant: UUID | None,
+    ) -> None:
+        run_at, expires_at = (
+            None if seconds is None else self.now + timedelta(seconds=seconds)
+            for seconds in (delay, expires_in)
+        )
+        found = _answers(self.engine.retry(ids, run_at, expires_at, tenant))
+        self._agree("retry", self.model.retry(ids, run_at, expires_at, tenant), found)
 
     def sweep(self) -> None:
         row = self.engine.sweep()

@@ -42,6 +42,6 @@ RUN = settings(
 
 @pytest.mark.parametrize("name", BUGS)
 def test_the_machine_finds_it(db: psycopg.Connection[DictRow], name: str) -> None:
-    machine = seed(1)(bound(db, prepare(db)))
+    machine = seed(2)(bound(db, prepare(db)))
     with planted(db, BUGS[name]), pytest.raises(AssertionError):
         run_state_machine_as_test(machine, settings=RUN)

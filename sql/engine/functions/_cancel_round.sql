@@ -25,7 +25,14 @@ declare
 begin
     with taken as (
         delete from jobengine.ready r
-        where r.job_id = any (p_job_ids) and (p_tenant_id is null or r.tenant_id = p_tenant_id)
+        where r.ctid = any (array(
+            select w.ctid from unnest(p_job_ids) i
+            cross join lateral (
+                select q.ctid from jobengine.ready q
+                where q.job_id = i and (p_tenant_id is null or q.tenant_id = p_tenant_id)
+                limit 1
+                for update
+            ) w))
         returning r.job_id, r.attempt, r.lease_epoch
     )
     select coalesce(array_agg((

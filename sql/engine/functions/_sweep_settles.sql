@@ -21,9 +21,10 @@ declare
 begin
     v_due := array(
         select e.job_id from jobengine.ended e
-        where e.settle_at <= p_now and exists (
-            select from jobengine.job j
-            join jobengine.job_type t on t.job_type = j.job_type and t.settle_function is not null
+        where e.settle_at <= p_now and (    -- not exists: a join may read all jobs for it
+            select t.settle_function is not null
+            from jobengine.job j
+            join jobengine.job_type t on t.job_type = j.job_type
             where j.job_id = e.job_id)
         order by e.settle_at
         limit p_limit

@@ -46,11 +46,11 @@ begin
     v_back := array(select m from unnest(v_may) m where m <> all (v_keyless) and m <> all (v_unsettled) order by m);
     delete from jobengine.live_key k
     where k.ctid = any (array(
-        select w.ctid from jobengine.job j
+        select w.ctid from unnest(v_unsettled) i
+        cross join lateral (select b.tenant_id, b.live_key from jobengine.job b where b.job_id = i limit 1) j
         cross join lateral (
             select l.ctid from jobengine.live_key l
-            where l.tenant_id = j.tenant_id and l.live_key = j.live_key and l.job_id = j.job_id limit 1) w
-        where j.job_id = any (v_unsettled)));
+            where l.tenant_id = j.tenant_id and l.live_key = j.live_key and l.job_id = i limit 1) w));
     with gone as (
         delete from jobengine.ended e where e.job_id = any (v_back) returning e.job_id, e.lease_epoch
     )

@@ -59,7 +59,7 @@ create table jobengine.job (
 create unique index job_dedup_key on jobengine.job (tenant_id, dedup_key) where dedup_key is not null;
 
 create table jobengine.ready (
-    job_id      uuid not null,
+    job_id      uuid primary key,
     tenant_id   uuid not null,
     queue       text not null,
     priority    smallint not null,
@@ -79,8 +79,6 @@ create table jobengine.ready (
 
 -- claim walks it in order, per tenant, queue and priority
 create index ready_claim on jobengine.ready (tenant_id, queue, priority, run_at, job_id);
--- after ready_claim: while the table looks empty both cost the same for a job_id, and then the younger is taken
-alter table jobengine.ready add primary key (job_id);
 -- sweep finds waiting jobs past their expiry
 create index ready_expires_at on jobengine.ready (expires_at) where expires_at is not null;
 

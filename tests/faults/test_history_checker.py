@@ -1,0 +1,169 @@
+"""The checker finds each kind of violation in a small history, and only that."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.history import Claimed, Enqueued, Final, History, Reported, read, violations
+
+CLAIM = Claimed("a/1", "j", epoch=1, attempt=1, seconds=1.0, asked=0.0, answered=0.1)
+FAILED = Reported("a/2/0", "j", 1, "failed", 0.5, "retried", "pending")
+AGAIN = Claimed("b/1", "j", epoch=2, attempt=2, seconds=1.0, asked=0.6, answered=0.7)
+DONE = Reported("b/2/0", "j", 2, "completed", 0.8, "ok", "completed")
+LATE = Reported("a/3/0", "j", 1, "completed", 2.0, "stale_lease")
+FINAL = Final(
+    "j", "k", epoch=2, attempt=2, token="b/2/0", failures=("a/2/0",), settled={"completed": 1}
+)
+
+
+def judged(
+    *,
+    enqueued: list[Enqueued] | None = None,
+    claimed: list[Claimed] | None = None,
+    reported: list[Reported] | None = None,
+    finals: list[Final] | None = None,
+) -> list[str]:
+    """Judge a good history of which a part is replaced."""
+    history = History(
+        [Enqueued("k", "j")] if enqueued is None else enqueued,
+        [CLAIM, AGAIN] if claimed is None else claimed,
+        [FAILED, DONE, LATE] if reported is None else reported,
+    )
+    return violations(history, [FINAL] if finals is None else finals)
+
+
+def test_a_good_history_has_no_violation() -> None:
+    assert judged() == []
+
+
+def test_a_call_without_an_answer_may_have_happened_or_not() -> None:
+    unknown = replace(DONE, verdict=None, status=None)
+    assert judged(enqueued=[Enqueued("k"), Enqueued("other")], reported=[FAILED, unknown]) == []
+
+
+def test_no_lost_job() -> None:
+    assert judged(finals=[]) == ["no_lost_job: j is gone"]
+    assert judged(enqueued=[]) == ["no_lost_job: j was never enqueued"]
+    assert judged(finals=[replace(FINAL, places=2)]) == ["no_lost_job: j is in 2 tables"]
+    left = replace(FINAL, status=None, epoch=0, attempt=0, token=None, settled={})
+    assert judged(reported=[FAILED], finals=[left]) == ["no_lost_job: j has not ended"]
+
+
+def test_one_job_per_key() -> None:
+    twice = [Enqueued("k", "j"), Enqueued("k", "i")]
+    assert "one_job_per_key: k has 2" in judged(enqueued=twice)
+    assert "one_job_per_key: k has 2" in judged(finals=[FINAL, replace(FINAL, job="i")])
+
+
+def test_no_double_claim_of_one_lease() -> None:
+    twice = replace(AGAIN, call="c/1", asked=0.72, answered=0.75)
+    assert judged(claimed=[CLAIM, AGAIN, twice]) == ["no_double_claim: j epoch 2 was given twice"]
+
+
+@pytest.mark.parametrize(
+    "reported",
+    [
+        pytest.param([DONE], id="nobody gave it back"),
+        pytest.param([replace(FAILED, asked=0.75), DONE], id="it was given back after that"),
+        pytest.param([replace(FAILED, verdict="conflict", status=None), DONE], id="a refused end"),
+    ],
+)
+def test_no_double_claim_of_a_live_job(reported: list[Reported]) -> None:
+    found = judged(reported=reported, finals=[replace(FINAL, failures=())])
+    assert "no_double_claim: j epoch 2 came while the last was live" in found
+
+
+def test_no_double_claim_of_a_lease_that_was_kept() -> None:
+    keep = Reported("a/2/0", "j", 1, "extend", 0.9, "ok", None)
+    late_claim = replace(AGAIN, asked=1.5, answered=1.6)
+    done = replace(DONE, asked=1.7)
+    final = replace(FINAL, failures=())
+    found = judged(claimed=[CLAIM, late_claim], reported=[keep, done], finals=[final])
+    assert found == ["no_double_claim: j epoch 2 came while the last was live"]
+    assert judged(claimed=[CLAIM, late_claim], reported=[done], finals=[final]) == []
+
+
+def test_no_stale_effect_of_a_refused_report() -> None:
+    shown = "no_stale_effect: j shows a report that was refused"
+    assert shown in judged(finals=[replace(FINAL, token=LATE.token)])
+    assert shown in judged(finals=[replace(FINAL, failures=(FAILED.token, LATE.token))])
+
+
+@pytest.mark.parametrize("outcome", ["completed", "failed", "snooze", "release", "extend"])
+def test_no_stale_effect_of_a_report_after_a_newer_lease(outcome: str) -> None:
+    heard = replace(FAILED, token="a/3/0", outcome=outcome, asked=0.75)
+    found = judged(reported=[FAILED, heard, DONE], finals=[replace(FINAL, failures=("a/2/0",))])
+    assert "no_stale_effect: j heard epoch 1 after a newer lease" in found
+
+
+def test_no_stale_effect_of_a_report_that_nobody_answered() -> None:
+    unheard = replace(DONE, epoch=1, verdict=None, status=None)
+    assert judged(reported=[FAILED, unheard]) == ["no_stale_effect: j was ended by epoch 1"]
+
+
+def test_one_end() -> None:
+    second = replace(DONE, token="b/3/0", asked=0.9)
+    assert "one_end: j was accepted 2 times" in judged(reported=[FAILED, DONE, second])
+
+
+@pytest.mark.parametrize(
+    "final",
+    [
+        replace(FINAL, status="failed", settled={"failed": 1}),
+        replace(FINAL, epoch=3),
+        replace(FINAL, token=None),
+    ],
+    ids=["status", "epoch", "token"],
+)
+def test_one_end_as_it_was_acknowledged(final: Final) -> None:
+    assert "one_end: j ended otherwise than was acknowledged" in judged(finals=[final])
+
+
+def test_a_failure_that_was_acknowledged_stays() -> None:
+    found = judged(finals=[replace(FINAL, failures=())])
+    assert found == ["one_end: j forgot a failure that was acknowledged"]
+
+
+def test_an_unknown_end_may_be_resolved_once() -> None:
+    unknown = replace(DONE, outcome="unknown", status="unknown")
+    resolved = replace(DONE, token="b/3/0", asked=0.9)
+    final = replace(FINAL, token="b/3/0")
+    assert judged(reported=[FAILED, unknown, resolved], finals=[final]) == []
+
+
+def test_attempts() -> None:
+    assert judged(finals=[replace(FINAL, attempt=6)]) == ["attempts: j had 6 of 5"]
+    assert judged(claimed=[CLAIM, replace(AGAIN, attempt=6)]) == ["attempts: j had 6 of 5"]
+
+
+@pytest.mark.parametrize("settled", [{}, {"completed": 2}, {"completed": 1, "unknown": 1}])
+def test_settled_equals_ended(settled: dict[str, int]) -> None:
+    found = f"settled_equals_ended: j is completed, its parent has {settled}"
+    assert judged(finals=[replace(FINAL, settled=settled)]) == [found]
+    assert judged(finals=[replace(FINAL, settled=settled, unsettled=True)]) == []
+
+
+def test_files_are_read_as_they_were_written(tmp_path: Path) -> None:
+    lines = [
+        '{"call": "a/1", "op": "enqueue", "asked": 1.0, "items": ["k", "l"]}',
+        '{"call": "a/1", "answered": 1.1, "items": [["ok", "j"], ["duplicate", "i"]]}',
+        '{"call": "a/2", "op": "claim", "asked": 2.0, "items": []}',
+        '{"call": "a/2", "answered": 2.5, "items": [["j", 1, 1, 9.0]]}',
+        '{"call": "a/3", "op": "report", "asked": 3.0, "items": [["j", 1, "completed"]]}',
+        '{"call": "a/3", "answered": 3.1, "items": [["ok", "completed"]]}',
+        '{"call": "a/4", "op": "report", "asked": 4.0, "items": [["i", 2, "failed"]]}',
+        '{"call": "a/4", "answered": 4.1, "it',
+    ]
+    (tmp_path / "a.jsonl").write_text("\n".join(lines))
+    (tmp_path / "b.jsonl").write_text('{"call": "b/1", "op": "claim", "asked": 1.0, "items": []}\n')
+    assert read(tmp_path) == History(
+        [Enqueued("k", "j"), Enqueued("l", "i")],
+        [Claimed("a/2", "j", 1, 1, 9.0, 2.0, 2.5)],
+        [
+            Reported("a/3/0", "j", 1, "completed", 3.0, "ok", "completed"),
+            Reported("a/4/0", "i", 2, "failed", 4.0),
+        ],
+    )
