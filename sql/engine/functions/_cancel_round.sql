@@ -2,7 +2,7 @@
 -- Transition: pending | claimed → cancelled
 -- Returns: the endings to write, and what was found of which jobs; jobs in flight are in neither.
 -- Writes: ready, lease
--- Locks: the ready rows, then the lease rows, each sorted by id.
+-- Locks: the ready rows, then the lease rows, each sorted by id (it waits for those that others hold).
 -- Calls: nothing
 -- Raises: nothing
 -- Concurrency: a row that another transaction is moving is waited for; if it has moved on, the next statement
