@@ -13,6 +13,7 @@ import orjson
 from psycopg import AsyncConnection, AsyncCursor
 from psycopg.rows import args_row, scalar_row
 
+from jobengine._cancelling import heeded
 from jobengine.errors import InvalidArgument, translated
 
 Connection: TypeAlias = AsyncConnection[Any]
@@ -32,7 +33,7 @@ async def rows(
     conn: Connection, kind: type[R], query: LiteralString, parameters: Mapping[str, Any]
 ) -> Rows[R]:
     """Return one `kind` per row; its fields are the columns, in their order (tests/contract)."""
-    with translated():
+    with translated(), heeded():
         # Not conn.cursor(): the program's pool may make cursors of another kind.
         cursor = AsyncCursor(conn, row_factory=args_row(kind))
         await cursor.execute(query, _checked(parameters), binary=True)
@@ -43,7 +44,7 @@ async def scalars(
     conn: Connection, query: LiteralString, parameters: Mapping[str, Any]
 ) -> Rows[Any]:
     """Return the first column."""
-    with translated():
+    with translated(), heeded():
         cursor = AsyncCursor(conn, row_factory=scalar_row)
         await cursor.execute(query, _checked(parameters), binary=True)
         return await cursor.fetchall()

@@ -6,7 +6,7 @@ import asyncio
 import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 from uuid import UUID
@@ -18,6 +18,7 @@ from psycopg_pool import AsyncConnectionPool
 
 from jobengine import _db, calls, schema
 from jobengine._arguments import enqueue_arguments, finish_arguments, lease_arguments
+from jobengine._cancelling import heeded
 from jobengine._db import Connection
 from jobengine.errors import EngineUnavailable, InvalidArgument, WaitTimeout, translated
 from jobengine.records import (
@@ -91,7 +92,9 @@ class JobEngine:
     async def connection(self) -> AsyncIterator[Connection]:
         """Yield a connection of the pool; what is open at the end of the block is committed."""
         with translated():
-            async with self._pool.connection() as conn:
+            async with AsyncExitStack() as stack:
+                with heeded():
+                    conn = await stack.enter_async_context(self._pool.connection())
                 yield conn
 
     async def install(self, *, roles: bool = True) -> Installed:

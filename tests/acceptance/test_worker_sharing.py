@@ -181,8 +181,10 @@ async def test_a_scheduled_job_runs_when_it_is_due(db: Db, database_url: str) ->
     async with site(database_url) as engine:
         log = Log()
         (before,) = await enqueue(engine, delay=0.4)
-        async with working(sleeper_of(engine, log)):
+        worker = sleeper_of(engine, log)
+        async with working(worker):
             assert (await end(engine, before)).status == "completed"
+            await until(lambda: asleep(db, worker))
             (later,) = await enqueue(engine, delay=0.4)
             assert (await end(engine, later)).status == "completed"
         for job in log.ran:
@@ -197,10 +199,9 @@ async def test_a_retry_runs_when_its_backoff_is_over(db: Db, database_url: str) 
         if job.attempt == 1:
             raise ValueError
 
-    async with site(database_url) as engine:
-        async with working(sleeper_of(engine, handler)):
-            (job_id,) = await enqueue(engine)
-            found = await end(engine, job_id)
+    async with site(database_url) as engine, working(worker_of(engine, handler)):
+        (job_id,) = await enqueue(engine)
+        found = await end(engine, job_id)
         assert (found.status, found.attempt) == ("completed", 2)
 
 
@@ -231,16 +232,16 @@ async def test_workers_of_one_engine_share_its_listener(db: Db, database_url: st
 
 
 @in_loop
-async def test_no_job_waits_while_a_worker_is_just_going_to_sleep(
+async def test_no_job_is_forgotten_while_a_worker_is_just_going_to_sleep(
     db: Db, database_url: str
 ) -> None:
-    """Jobs that come one at a time, at every moment of the worker's way into its sleep."""
+    """Jobs that come at every moment of the way into a sleep; the poll is for the unlucky ones."""
     async with (
         site(database_url) as engine,
         JobEngine(database_url) as other,
-        working(sleeper_of(engine, Log())),
+        working(worker_of(engine, Log(), poll=1, sweep_every=NEVER)),
     ):
         for pause in range(0, 60, 2):
             await asyncio.sleep(pause / 1000)  # a different moment each time, no fact
             (job_id,) = await enqueue(other)
-            assert (await other.wait(job_id, timeout=20)).status == "completed"
+            assert (await end(other, job_id)).status == "completed"

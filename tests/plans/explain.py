@@ -30,7 +30,7 @@ _SETTINGS: tuple[LiteralString, ...] = (
     "set auto_explain.log_timing = off",
     "set auto_explain.log_buffers = on",
     "set auto_explain.log_format = json",
-    "set client_min_messages = log",
+    "set auto_explain.log_level = notice",  # to the client, not to the log of the server
 )
 
 Node = dict[str, Any]
