@@ -6,8 +6,8 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Literal, Protocol, TypeAlias
+from dataclasses import dataclass
+from typing import ClassVar, Literal, Protocol, TypeAlias
 from uuid import UUID
 
 from jobengine._meter import Meter
@@ -32,15 +32,14 @@ class HeldJob:
 
     job: Job
     started: bool
-    claimed: float = field(default_factory=time.monotonic)
-    extend_at: float = 0.0
+    claimed: float
+    extend_at: float
     runner: Runner | None = None
     stopped_because: StopCause | None = None
     stop_reason: str = ""
     reported: bool = False
 
-    def __post_init__(self) -> None:
-        self.extended()
+    slots: ClassVar[int] = 1
 
     def extended(self) -> None:
         """Note that the lease is whole again."""
@@ -115,6 +114,11 @@ class Batch:
         self._task: asyncio.Task[None] | None = None
 
     @property
+    def slots(self) -> int:
+        """How many slots of the worker it takes."""
+        return len(self.members)
+
+    @property
     def stopped(self) -> bool:
         """Whether all its jobs are stopped."""
         return all(held.stopped for held in self.members)
@@ -153,9 +157,11 @@ class Book:
 
     def add(self, job: Job) -> HeldJob:
         """Enter a claimed job; a job that comes back replaces its lost lease."""
-        held = HeldJob(job, started=job.started_at is not None)
+        now = time.monotonic()
+        period = job.lease_seconds / _EXTENSIONS_PER_LEASE
+        held = HeldJob(job, job.started_at is not None, claimed=now, extend_at=now + period)
         self._held[job.job_id] = held
-        tick = job.lease_seconds / _EXTENSIONS_PER_LEASE / 2
+        tick = period / 2
         if tick < self._tick:
             self._tick = tick
             self._shorter.set()

@@ -32,17 +32,14 @@ class Reporter:
         self._acknowledged = asyncio.Event()
         self._acknowledged.set()
 
-    def report(self, held: HeldJob, report: Report) -> None:
-        """Take a report to send."""
-        held.reported = True
-        self._reports.append((held, report))
-        self._acknowledged.clear()
-        self._came.set()
-
     def ended(self, held: HeldJob, report: Report | None) -> None:
         """Take what became of a job; None: nothing that this worker could report."""
         if report is not None:
-            self.report(held, report)
+            held.reported = True
+            if not self._reports:  # else both stand so already; this is called for every job
+                self._acknowledged.clear()
+                self._came.set()
+            self._reports.append((held, report))
         elif held.stopped_because != "drained":  # what is drained is given back
             self._book.remove(held)
 

@@ -88,15 +88,16 @@ class Runners:
     async def run(self) -> None:
         """Run whatever comes, for ever."""
         self._running = True
-        todo = self._turns.todo
+        # Looked up once: this is the hottest loop of Python.
+        todo, done, ended = self._turns.todo, self._turns.done, self._reporter.ended
         ran = 0
         while True:
             work = await todo.get()
             if isinstance(work, HeldJob):
-                self._reporter.ended(work, await self._run_one(work))
+                ended(work, await self._run_one(work))
             else:
                 await self._run_batch(work)
-            self._turns.done(work)
+            done(work)
             ran += 1
             if ran % _YIELD_EVERY == 0:
                 await asyncio.sleep(0)
@@ -115,7 +116,8 @@ class Runners:
                 raise
         finally:
             held.runner = None
-            _forget_cancellations(runner)
+            if runner.cancelling():
+                _forget_cancellations(runner)
         return held.report_of_stop()
 
     async def _run_batch(self, batch: Batch) -> None:

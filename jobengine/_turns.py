@@ -42,7 +42,7 @@ class Turns:
 
     def done(self, work: Work) -> None:
         """Free the slots of what has run, and let who waited for it run."""
-        self.free += 1 if isinstance(work, HeldJob) else len(work.members)
+        self.free += work.slots
         self.freed.set()
         if self._limits and (limit := self._limits.get(work.job_type)):
             following = limit.leave()
