@@ -194,24 +194,44 @@ async def test_a_callback_is_called_per_batch_with_known_names_and_labels(
 
 
 @in_loop
-async def test_calls_that_are_made_again_and_listeners_that_come_back_are_counted(
-    db: Db, database_url: str
-) -> None:
+async def test_a_call_that_is_made_again_is_counted(db: Db, database_url: str) -> None:
+    """The claim waits for a lock; its connection is ended meanwhile."""
     counters = Counters()
     async with site(database_url, on_metric=counters) as engine:
-        worker = Worker(engine)
-        worker.handles("work")(Gate())
+        worker = Worker(engine, sweep_every=3600)
+        worker.handles("work")(eventful)
+        db.execute("begin")
+        as_owner(db, "lock table jobengine.lease in share mode")
+        (job_id,) = await enqueue(engine)
         async with working(worker):
-            await until(lambda: scalar(db, "select 1 from jobengine.waiting"))
-            while not (
-                of(counters, "listener_reconnects_total")
-                and any("retried_calls_total{" in line for line in counters.text().splitlines())
-            ):
-                db.execute(
-                    "select pg_terminate_backend(pid) from pg_stat_activity"
-                    " where datname = current_database() and pid <> pg_backend_pid()"
-                )
-                await asyncio.sleep(0)
+            await until(lambda: scalar(db, BLOCKED))
+            db.execute("select pg_terminate_backend(pid) from pg_locks where not granted")
+            await until(lambda: of(counters, "retried_calls_total", call="claim") == 1)
+            db.execute("rollback")
+            assert (await end(engine, job_id)).status == "completed"
+
+
+BLOCKED = "select count(*) from pg_locks where not granted"
+
+
+@in_loop
+async def test_a_listener_that_comes_back_is_counted(
+    db: Db, database_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "jobengine")
+    counters = Counters()
+    async with site(database_url, on_metric=counters) as engine:
+        with engine.wakeup.jobs(lambda *_: None):
+            listener = (
+                "select pid from pg_stat_activity where datname = current_database()"
+                " and query = 'listen jobengine' and state = 'idle'"
+            )
+            await until(lambda: scalar(db, listener))
+            assert of(counters, "listener_reconnects_total") == 0
+            db.execute("select pg_terminate_backend(%s)", (scalar(db, listener),))
+            await until(lambda: of(counters, "listener_reconnects_total") == 1)
+    events = [record.__dict__.get("event") for record in caplog.records]
+    assert [event for event in events if event] == ["listener_lost", "listener_back"]
 
 
 @in_loop
