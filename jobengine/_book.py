@@ -179,6 +179,11 @@ class Book:
             self._told = len(self._held)
             meter.tell_runs()
 
+    def close(self, meter: Meter | None) -> None:
+        """Forget everything: what a worker leaves behind at its end is not held by it."""
+        self._held.clear()
+        self.tell(meter)
+
     @property
     def pause(self) -> float:
         """The longest that `tick` waits."""

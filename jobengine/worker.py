@@ -121,7 +121,8 @@ class Worker:
         """Register the decorated function, async or not, as the handler of `job_type`.
 
         It takes the `Job` and returns its output (JSON), or `Reject`, `Snooze` or `Cancel`; an
-        exception fails the attempt. Functions that are not async run in threads.
+        exception, raised or returned, fails the attempt. Functions that are not async run in
+        threads.
 
         At most `concurrency` handlers of the type run at once in this worker. Jobs beyond that wait
         here, with a slot and a lease each, which is kept: they may fill all slots and keep other
@@ -205,7 +206,7 @@ class Worker:
         if self.abandoned:
             slots = self._turns.slots - self._turns.free
             self._say(logs.HANDLER_IGNORED_STOP, slots=slots, threads=self._threads.busy)
-        self._book.tell(self._engine.meter)
+        self._book.close(self._engine.meter)
         self._say(logs.WORKER_STOPPED, seconds=seconds)
 
     # Claiming

@@ -11,7 +11,7 @@ import pytest
 from jobengine import Counters, Job, JobEngine, Reject, Report, Snooze, Worker
 from jobengine.housekeeping import Housekeeping
 from jobengine.metrics import METRICS
-from tests.acceptance.handlers import BatchGate, Gate
+from tests.acceptance.handlers import BatchGate, Gate, Stubborn
 from tests.acceptance.world import (
     EXTENDED,
     STEAL,
@@ -252,6 +252,27 @@ async def test_a_callback_that_raises_is_logged_once_and_breaks_nothing(
     assert record.__dict__["metric"] == "jobengine_enqueued_total"
     assert record.exc_info is not None
     assert record.exc_info[0] is ZeroDivisionError
+
+
+@in_loop
+async def test_a_worker_that_has_ended_holds_nothing(
+    db: Db, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jobengine.worker._GRACE", 0.3)
+    counters = Counters()
+    async with site(database_url, on_metric=counters) as engine:
+        await enqueue(engine, 2, job_type="careful")
+        stubborn = Stubborn()
+        worker = Worker(engine, drain_timeout=0)
+        worker.handles("careful")(stubborn)
+        run = asyncio.create_task(worker.run())
+        await until(lambda: stubborn.begun == 2)
+        worker.stop()
+        assert of(counters, "jobs_held") == 2
+        await within(run)
+        stubborn.open()
+    assert scalar(db, "select count(*) from jobengine.lease") == 2
+    assert of(counters, "jobs_held") == 0
 
 
 @in_loop
