@@ -85,7 +85,11 @@ _Labels: TypeAlias = tuple[tuple[str, str], ...]
 
 
 class Counters:
-    """A callback for `on_metric` that adds up; safe to share by engines, threads and a scraper."""
+    """A callback for `on_metric` that adds up; any thread may read it.
+
+    Engines may share one, but for the gauge: it shows the engine that spoke last. So two engines
+    with workers in one process each have their own.
+    """
 
     def __init__(self) -> None:
         """Metrics without labels begin at 0; others appear with their first value."""
