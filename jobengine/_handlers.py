@@ -95,7 +95,7 @@ async def run_batch_handler(handler: AsyncBatchHandler, jobs: list[Job]) -> list
         return answered(await handler(list(jobs)), len(jobs))
 
     values = await values_of(call, len(jobs))
-    return [_of_value(job, value) for job, value in zip(jobs, values, strict=True)]
+    return [_of_item(job, value) for job, value in zip(jobs, values, strict=True)]
 
 
 async def values_of(call: Callable[[], Awaitable[Sequence[Any]]], count: int) -> Sequence[Any]:
@@ -125,6 +125,14 @@ def _is_being_cancelled() -> bool:
     """Tell a cancellation of the runner from one that the handler met in a task of its own."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
+
+
+def _of_item(job: Job, value: Any) -> Report:
+    """Report one item of a batch; one that makes no sense (`Reject(7)`) harms no other."""
+    try:
+        return _of_value(job, value)
+    except Exception as error:  # noqa: BLE001 - whatever a handler put there
+        return _of_error(job, error)
 
 
 def _of_value(job: Job, value: Any) -> Report:

@@ -59,7 +59,9 @@ LISTENER_RECONNECTS = _counter(
     "listener_reconnects", "Times that the listening connection was lost and opened again."
 )
 JOBS_HELD = Metric(
-    "jobengine_jobs_held", "gauge", "Jobs that the workers of this engine hold: running or about to"
+    "jobengine_jobs_held",
+    "gauge",
+    "Jobs that the workers of this engine hold: running, or about to run.",
 )
 
 METRICS: Mapping[str, Metric] = {

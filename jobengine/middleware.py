@@ -33,7 +33,7 @@ class Middleware(Protocol):
     end: the next job may run in the same context.
     """
 
-    async def __call__(self, jobs: Sequence[Job], call: CallNext) -> Sequence[Any]:
+    async def __call__(self, jobs: Sequence[Job], call: CallNext, /) -> Sequence[Any]:
         """Call `call` once, usually."""
         ...
 

@@ -199,6 +199,21 @@ async def test_one_bad_output_does_not_harm_the_batch(db: Db, database_url: str)
 
 
 @in_loop
+async def test_an_item_that_makes_no_sense_fails_alone(db: Db, database_url: str) -> None:
+    async def handler(jobs: list[Job]) -> list[Any]:
+        return [Reject(7), *(["fine"] * (len(jobs) - 1))]  # type: ignore[arg-type]
+
+    async with site(database_url) as engine:
+        job_ids = await enqueue(engine, 3, job_type="careful")
+        worker = worker_of(engine, handler, concurrency=3)
+        async with working(worker):
+            found = await ends(engine, job_ids)
+            await until(lambda: worker._turns.free == 3)
+        assert [job.status for job in found] == ["failed", "completed", "completed"]
+        assert found[0].error_code == "AttributeError"
+
+
+@in_loop
 async def test_a_batch_holds_a_slot_per_job_until_it_ends(db: Db, database_url: str) -> None:
     async with site(database_url) as engine:
         job_ids = await enqueue(engine, 12)
