@@ -317,6 +317,31 @@ async def test_when_all_jobs_are_cancelled_the_handler_is(
 
 
 @in_loop
+async def test_a_batchs_cancellation_does_not_reach_the_next_handler_of_its_runner(
+    db: Db, clock: Clock, database_url: str
+) -> None:
+    """What that one meets in a task of its own is not taken for the end of its runner."""
+
+    async def meets_a_cancelled_task(_: Job) -> None:
+        task = asyncio.create_task(asyncio.sleep(3600))
+        task.cancel()
+        await task
+
+    async with site(database_url) as engine:
+        gate = BatchGate()
+        worker = Worker(engine, concurrency=1)
+        worker.handles_batch("work", size=10)(gate)
+        worker.handles("careful")(meets_a_cancelled_task)
+        async with working(worker):
+            (job_id,) = await enqueue(engine, lease=0.3)
+            await until(lambda: gate.begun)
+            await engine.cancel([job_id])
+            assert (await end(engine, job_id)).status == "cancelled"
+            (after,) = await enqueue(engine, job_type="careful")
+            assert (await end(engine, after)).error_code == "CancelledError"
+
+
+@in_loop
 async def test_no_stale_effect_a_job_that_is_lost_out_of_a_batch_is_left_alone(
     db: Db, clock: Clock, database_url: str
 ) -> None:
