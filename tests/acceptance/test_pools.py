@@ -10,19 +10,21 @@ import psycopg
 import pytest
 from psycopg import AsyncConnection
 from psycopg.rows import dict_row, namedtuple_row
-from psycopg_pool import AsyncConnectionPool
+from psycopg_pool import AsyncConnectionPool, AsyncNullConnectionPool
 
 from jobengine import (
     EngineError,
     EngineUnavailable,
+    InvalidArgument,
     JobEngine,
     Lease,
     NotInstalled,
     Report,
+    Worker,
     WrongIsolation,
     calls,
 )
-from tests.acceptance.world import NOBODY, Db, end, in_loop, register, scalar, site, until
+from tests.acceptance.world import NOBODY, Db, end, in_loop, register, scalar, site, until, within
 
 POOLS: dict[str, dict[str, Any]] = {
     "autocommit": {"autocommit": True},
@@ -103,6 +105,37 @@ async def test_an_engine_on_a_url_leaves_no_connection(db: Db, database_url: str
         await engine.stats()
         assert scalar(db, OTHERS) > 0
     await until(lambda: scalar(db, OTHERS) == 0)
+
+
+@pytest.mark.parametrize("own", [True, False], ids=["a URL", "a pool of the program's own"])
+@in_loop
+async def test_one_connection_is_too_few_for_who_listens(
+    db: Db, database_url: str, *, own: bool
+) -> None:
+    """The listener would take it, and everybody else wait for ever."""
+    pool: AsyncConnectionPool[Any] = AsyncConnectionPool(
+        database_url, min_size=1, max_size=1, open=False
+    )
+    async with pool, JobEngine(database_url, max_size=1) if own else JobEngine(pool) as engine:
+        await register(engine)
+        job = await engine.enqueue("work")
+        for listening in (Worker(engine).run(), engine.wait(job.id, timeout=0)):
+            with pytest.raises(InvalidArgument, match="max_size: at least 2") as caught:
+                await within(listening)
+            assert caught.value.field == "max_size"
+        held = await engine.claim(["default"], agent_id="me")
+        assert [answer.verdict for answer in await engine.release(held)] == ["ok"]
+
+
+@in_loop
+async def test_a_pool_without_bound_may_listen(db: Db, database_url: str) -> None:
+    pool: AsyncNullConnectionPool[Any] = AsyncNullConnectionPool(database_url, open=False)
+    async with pool, JobEngine(pool) as engine:
+        assert pool.max_size == 0
+        await register(engine)
+        job = await engine.enqueue("work")
+        await engine.cancel([job.id])
+        assert (await end(engine, job.id)).status == "cancelled"
 
 
 @in_loop
