@@ -11,9 +11,9 @@ import psycopg
 import pytest
 
 from jobengine import Job, JobEngine, NewJob, Report, Worker
+from jobengine.testing import Clock
 from tests.acceptance.handlers import Gate, Stubborn
 from tests.acceptance.world import Db, as_owner, end, ends, in_loop, scalar, site, until, working
-from tests.conftest import Clock
 
 # With the clock of these tests, which stands still: extended since it was moved.
 EXTENDED = (

@@ -18,7 +18,7 @@ from hypothesis.stateful import (
 )
 from psycopg.rows import DictRow
 
-from tests.conftest import Clock
+from jobengine.testing import Clock
 from tests.property.jobs import Item, Job, Report, Request
 from tests.property.model import NO_TENANT, RETRYABLE
 from tests.property.pair import TYPES, HeldLease, Pair

@@ -11,7 +11,7 @@ from uuid import UUID
 import psycopg
 from psycopg.rows import DictRow
 
-from tests.conftest import Clock
+from jobengine.testing import Clock
 from tests.property import host, snapshot
 from tests.property.engine import Engine, Row
 from tests.property.jobs import Item, Job, JobType, Report, Request
