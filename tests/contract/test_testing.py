@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import subprocess
 import sys
 
+import psycopg
 import pytest
+from psycopg.rows import DictRow
 
 import jobengine.testing
+from jobengine.testing.model import JobType
 from jobengine.testing.settle import SettleMachine
 
 PUBLIC = {name: getattr(jobengine.testing, name) for name in jobengine.testing.__all__}
@@ -38,3 +42,13 @@ def test_without_hypothesis_only_the_machine_is_missing() -> None:
         [sys.executable, "-W", "error", "-c", PROGRAM], capture_output=True, text=True, check=True
     )
     assert said.stdout == 'SettleMachine needs Hypothesis: pip install "jobengine[testing]"\n'
+
+
+def test_the_limits_of_a_type_in_the_model_are_the_engines(db: psycopg.Connection[DictRow]) -> None:
+    db.execute("select jobengine.register_job_type('plain')")
+    row = db.execute("select * from jobengine.job_type").fetchone()
+    assert row is not None
+    expected = dataclasses.asdict(JobType("plain"))
+    assert expected.pop("name") == row["job_type"]
+    assert expected.pop("settle") is row["settle_function"] is None
+    assert expected == {name: row[name] for name in expected}
