@@ -6,7 +6,7 @@ is what could not even be sent, or would arrive as something else.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeAlias
 from uuid import UUID
@@ -18,12 +18,27 @@ from jobengine.records import Held, NewJob, Report
 _Check: TypeAlias = Callable[[Any, str, int], object]
 _INT32 = 2**31
 MAX_JSON_BYTES = 1024 * 1024
+# Jobs per call of a bulk enqueue: 100,000 go in 1.5 times as fast (60,000/s) as in a single call
+# (41,000/s), whose arrays the server unnests from one block of memory (`bench -- bulk`).
+BULK = 1000
 
 
-def enqueue_arguments(jobs: Iterable[NewJob]) -> dict[str, str | None]:
-    """Return the arguments of `calls.enqueue`, empty for no jobs."""
-    jobs = list(jobs)
-    return _columns(jobs, _NEW_JOB) if jobs else {}
+def enqueue_arguments(jobs: Sequence[NewJob], before: int = 0) -> dict[str, str | None]:
+    """Return the arguments of `calls.enqueue`; refusals count items from `before` + 1."""
+    return _columns(jobs, _NEW_JOB, before)
+
+
+def enqueue_batches(jobs: Iterable[NewJob]) -> Iterator[tuple[int, Sequence[NewJob]]]:
+    """Yield the jobs of each call of a bulk enqueue, and the number of jobs before them.
+
+    Jobs with keys stay in one call, which locks their keys in order: two bulk calls with the same
+    keys in other batches could wait for each other.
+    """
+    new = list(jobs)
+    keyed = any(job.dedup_key is not None or job.live_key is not None for job in new)
+    size = max(len(new), 1) if keyed else BULK
+    for start in range(0, len(new), size):
+        yield start, new[start : start + size]
 
 
 def finish_arguments(reports: Iterable[Report]) -> dict[str, str | None]:
@@ -36,19 +51,22 @@ def lease_arguments(leases: Iterable[Held]) -> dict[str, str | None]:
     return _columns(list(leases), _LEASE)
 
 
-def _columns(records: list[Any], columns: dict[str, tuple[str, _Check]]) -> dict[str, str | None]:
-    """Return one array per column, in the order of the records; items count from 1."""
+def _columns(
+    records: Sequence[Any], columns: dict[str, tuple[str, _Check]], before: int = 0
+) -> dict[str, str | None]:
+    """Return one array per column, in the order of the records; items count from `before` + 1."""
     return {
-        argument: _column([getattr(record, field) for record in records], field, check)
+        argument: _column([getattr(record, field) for record in records], field, check, before)
         for argument, (field, check) in columns.items()
     }
 
 
-def _column(values: list[Any], field: str, check: _Check) -> str | None:
+def _column(values: list[Any], field: str, check: _Check, before: int) -> str | None:
     if values.count(None) == len(values):  # most columns of most calls
         return None
     return _db.array(
-        None if value is None else check(value, field, item) for item, value in enumerate(values, 1)
+        None if value is None else check(value, field, item)
+        for item, value in enumerate(values, before + 1)
     )
 
 

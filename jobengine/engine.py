@@ -17,7 +17,8 @@ from psycopg.types.json import set_json_loads
 from psycopg_pool import AsyncConnectionPool
 
 from jobengine import _db, calls, schema
-from jobengine._arguments import enqueue_arguments, finish_arguments, lease_arguments
+from jobengine._arguments import finish_arguments, lease_arguments
+from jobengine._bulk import enqueue_all
 from jobengine._cancelling import heeded
 from jobengine._db import Connection
 from jobengine.errors import EngineUnavailable, InvalidArgument, WaitTimeout, translated
@@ -185,12 +186,11 @@ class JobEngine:
         self, jobs: Iterable[NewJob], *, connection: Connection | None = None
     ) -> Sequence[Enqueued]:
         """Put jobs in, all or none, and answer in their order; tens of thousands in one call."""
-        arguments = enqueue_arguments(jobs)
-        if not arguments:
+        new = list(jobs)
+        if not new:
             return []
         async with self._on(connection) as conn:
-            answers = await calls.enqueue(conn, **arguments)
-        return sorted(answers, key=lambda answer: answer.item)
+            return await enqueue_all(conn, new)
 
     async def wait(self, job_id: UUID, *, timeout: float | None = None) -> JobInfo:  # noqa: ASYNC109 - what users look for
         """Return the job once it has ended; `WaitTimeout` after `timeout` seconds.

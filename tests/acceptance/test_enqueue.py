@@ -10,7 +10,15 @@ import psycopg
 import pytest
 from psycopg import AsyncConnection
 
-from jobengine import NO_TENANT, EngineError, JobEngine, NewJob, UnknownJobType
+from jobengine import (
+    NO_TENANT,
+    EngineError,
+    InvalidArgument,
+    JobEngine,
+    NewJob,
+    UnknownJobType,
+)
+from jobengine._arguments import BULK
 from tests.acceptance.world import ANNA, Db, counts, in_loop, site
 
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
@@ -113,6 +121,31 @@ async def test_all_or_none_are_put_in(db: Db, database_url: str) -> None:
         with pytest.raises(UnknownJobType, match="nobody"):
             await engine.enqueue_many([NewJob(job_type="work"), NewJob(job_type="nobody")])
         assert counts(db) == {"job": 0, "ready": 0, "lease": 0, "ended": 0}
+
+
+@pytest.mark.parametrize("wrong", [{"priority": 11}, {"delay": "soon"}], ids=["sql", "python"])
+@in_loop
+async def test_all_or_none_of_many_are_put_in(
+    db: Db, database_url: str, *, wrong: dict[str, Any]
+) -> None:
+    """The refused item is counted from the first job of the call, wherever its batch began."""
+    jobs = [NewJob(job_type="work")] * (2 * BULK + 4) + [NewJob(job_type="work", **wrong)]
+    async with site(database_url) as engine, await connected(database_url) as conn:
+        await conn.set_autocommit(True)
+        for connection in (None, conn):
+            with pytest.raises(InvalidArgument) as refusal:
+                await engine.enqueue_many(jobs, connection=connection)
+            assert refusal.value.item == len(jobs)
+        assert counts(db) == {"job": 0, "ready": 0, "lease": 0, "ended": 0}
+
+
+@in_loop
+async def test_many_jobs_with_keys_meet_their_duplicates(db: Db, database_url: str) -> None:
+    jobs = [NewJob(job_type="work", dedup_key=str(n % BULK)) for n in range(2 * BULK)]
+    async with site(database_url) as engine:
+        answers = await engine.enqueue_many(jobs)
+        assert [answer.verdict for answer in answers] == ["ok"] * BULK + ["duplicate"] * BULK
+        assert [a.id for a in answers[:BULK]] == [a.id for a in answers[BULK:]]
 
 
 async def connected(url: str, **kwargs: Any) -> AsyncConnection[Any]:

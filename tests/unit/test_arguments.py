@@ -88,8 +88,30 @@ def test_columns_keep_the_order_of_the_records() -> None:
     assert sent["priorities"] == "{1,NULL,0}"
 
 
-def test_no_jobs_are_no_arguments() -> None:
-    assert _arguments.enqueue_arguments([]) == {}
+def test_no_jobs_are_no_batch() -> None:
+    assert list(_arguments.enqueue_batches([])) == []
+
+
+def test_many_jobs_go_in_batches_and_know_what_came_before() -> None:
+    jobs = [new_job(input=number) for number in range(_arguments.BULK * 2 + 1)]
+    batches = list(_arguments.enqueue_batches(jobs))
+    assert [(before, len(part)) for before, part in batches] == [
+        (0, _arguments.BULK),
+        (_arguments.BULK, _arguments.BULK),
+        (_arguments.BULK * 2, 1),
+    ]
+    assert [job for _, part in batches for job in part] == jobs
+
+
+@pytest.mark.parametrize("key", ["dedup_key", "live_key"])
+def test_jobs_with_keys_stay_together(key: str) -> None:
+    jobs = [new_job()] * _arguments.BULK + [new_job(**{key: "a"})]
+    assert [len(part) for _, part in _arguments.enqueue_batches(jobs)] == [len(jobs)]
+
+
+def test_a_refusal_counts_what_came_before() -> None:
+    refusal = refused(lambda: _arguments.enqueue_arguments([new_job(queue=5)], before=7))
+    assert refusal[2] == 8
 
 
 def test_leases_and_reports_name_job_and_epoch() -> None:

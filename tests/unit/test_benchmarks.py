@@ -10,6 +10,7 @@ import psycopg
 import pytest
 
 from benchmarks import __main__ as benchmarks
+from benchmarks.bulk import WAYS
 from benchmarks.database import PAYLOAD_BYTES, Database, database
 from benchmarks.drain import by_pgbench, drains, measure
 from benchmarks.report import Column, Ratio, Result, as_markdown
@@ -43,6 +44,19 @@ def test_drain_reports_every_case_with_the_ratio(
         assert sample["jobs_per_second"] > 0
         assert sample["wal_bytes_per_job"] > PAYLOAD_BYTES  # durable: result and history are in it
     assert drain["ratios"][0]["aim"] == 0.45
+
+
+def test_bulk_reports_every_way(
+    admin_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", admin_url)
+    file = tmp_path / "report.json"
+
+    benchmarks.main(["bulk", "--quick", "--json", str(file)])
+
+    (bulk,) = json.loads(file.read_text())["results"]
+    assert list(bulk["samples"]) == list(WAYS)
+    assert all(sample["jobs_per_second"] > 0 for (sample,) in bulk["samples"].values())
 
 
 def test_pgbench_commits_twice_per_batch(target: Database) -> None:
