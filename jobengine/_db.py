@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any, LiteralString, TypeAlias, TypeVar
 from uuid import UUID
@@ -14,6 +15,7 @@ import psycopg
 from psycopg import AsyncConnection, AsyncCursor
 from psycopg.adapt import AdaptersMap
 from psycopg.postgres import register_default_adapters
+from psycopg.pq import TransactionStatus
 from psycopg.rows import BaseRowFactory, args_row, scalar_row
 from psycopg.types.json import set_json_loads
 
@@ -97,6 +99,27 @@ async def _fetched(
         cursor = _Cursor(conn, row_factory=factory)
         await cursor.execute(query, _checked(parameters), binary=True)
         return await cursor.fetchall()
+
+
+@asynccontextmanager
+async def transaction(conn: AnyConnection) -> AsyncIterator[None]:
+    """All that the block writes, or nothing; never a commit that is the program's to make.
+
+    The driver commits after a block that begins a transaction. Where there is no autocommit the
+    program commits, so its transaction begins first, as any statement of its own would begin it.
+    """
+    begins = not conn.autocommit and conn.info.transaction_status == TransactionStatus.IDLE
+    with translated():
+        if isinstance(conn, psycopg.Connection):
+            if begins:
+                conn.execute("select 1")
+            with conn.transaction():
+                yield
+        else:
+            if begins:
+                await conn.execute("select 1")
+            async with conn.transaction():
+                yield
 
 
 def broken_rule(value: object) -> str | None:

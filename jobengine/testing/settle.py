@@ -18,10 +18,10 @@ from uuid import UUID
 import psycopg
 
 from jobengine import _db, calls
-from jobengine._arguments import enqueue_arguments, finish_arguments
+from jobengine._arguments import finish_arguments
 from jobengine.errors import InvalidArgument
 from jobengine.records import JobInfo, NewJob, Outcome, Report, Status
-from jobengine.sync import _call
+from jobengine.sync import _call, enqueue_many
 from jobengine.testing.clock import Clock
 
 try:
@@ -215,11 +215,9 @@ class SettleMachine(RuleBasedStateMachine):
 
     def _enqueue(self, new: list[_Drawn]) -> None:
         self._clock.advance(0.000001)  # so that later jobs have later ids
-        if arguments := enqueue_arguments(job for job, _ in new):
-            answers = _call(self._connection, calls.enqueue, **arguments)
-            for answer in answers:
-                if answer.verdict == "ok":
-                    self._poisonous[answer.job_id] = new[answer.item - 1][1]
+        for answer in enqueue_many(self._connection, [job for job, _ in new]):
+            if answer.verdict == "ok":
+                self._poisonous[answer.job_id] = new[answer.item - 1][1]
 
     def _finish(self, said: Iterable[tuple[JobInfo, Outcome, Any]]) -> None:
         if reports := [_report(*each) for each in said]:

@@ -25,6 +25,7 @@ from jobengine import (
     WrongIsolation,
     sync,
 )
+from jobengine._arguments import BULK
 from tests.acceptance.world import ANNA, NOBODY, Db, counts, in_loop, scalar
 
 LATER = datetime(2040, 1, 1, 12, tzinfo=UTC)
@@ -285,3 +286,33 @@ def test_errors_of_a_call_are_the_librarys(registered: Db, database_url: str) ->
     refused: AbstractContextManager[Any] = pytest.raises(EngineError)
     with connected(database_url, "autocommit") as conn, refused:
         sync.get(conn, "no uuid")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kind", ["autocommit", "no autocommit"])
+@pytest.mark.parametrize("commits", [True, False])
+def test_many_jobs_belong_to_the_transaction_too(
+    registered: Db, database_url: str, kind: str, *, commits: bool
+) -> None:
+    """They go in several calls; the program alone decides whether they stay."""
+    jobs = [NewJob(job_type="work", input=number) for number in range(2 * BULK + 1)]
+    with connected(database_url, kind) as conn:
+        if kind == "autocommit":
+            conn.execute("begin")
+        answers = sync.enqueue_many(conn, jobs)
+        assert [answer.item for answer in answers] == list(range(1, len(jobs) + 1))
+        conn.commit() if commits else conn.rollback()
+    assert counts(registered)["ready"] == (len(jobs) if commits else 0)
+
+
+def test_a_refusal_among_many_jobs_takes_back_those_before_it(
+    registered: Db, database_url: str
+) -> None:
+    jobs = [NewJob(job_type="work")] * (BULK + 1) + [NewJob(job_type="work", input=float("nan"))]
+    with connected(database_url) as conn:
+        conn.execute("insert into public.image values ('a.png')")
+        with pytest.raises(InvalidArgument) as caught:
+            sync.enqueue_many(conn, jobs)
+        assert caught.value.item == len(jobs)
+        conn.commit()
+    assert counts(registered) == NOTHING
+    assert scalar(registered, "select count(*) from public.image") == 1
