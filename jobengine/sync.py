@@ -5,7 +5,8 @@ Each function takes a `psycopg.Connection` (Django's `connection.connection`, SQ
 of the same name. It runs in whatever transaction the connection is in: a job that was enqueued
 exists when that commits, and never if it rolls back. How the connection is set up (autocommit, row
 and cursor factories, adapters, isolation level) does not matter; only `cancel` needs READ
-COMMITTED. All raise `jobengine.errors.EngineError` and its subclasses.
+COMMITTED. Behind a pooler in transaction mode, connect with `prepare_threshold=None`, as for every
+use of psycopg there. All raise `jobengine.errors.EngineError` and its subclasses.
 """
 
 from __future__ import annotations

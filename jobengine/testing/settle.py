@@ -68,7 +68,7 @@ _places = st.lists(st.integers(0, MOST_JOBS - 1), min_size=1, max_size=4, unique
 _outcomes = st.sampled_from(_OUTCOMES)
 
 
-def _as_told(machine: SettleMachine) -> st.SearchStrategy[_Drawn]:
+def _drawn_by(machine: SettleMachine) -> st.SearchStrategy[_Drawn]:
     good = st.tuples(machine.jobs, st.just(value=False))
     if machine.poison is None:
         return good
@@ -85,7 +85,7 @@ def _limited(drawn: _Drawn, expires_in: float | None, max_attempts: int | None) 
 
 _new: st.SearchStrategy[_Drawn] = st.builds(
     _limited,
-    st.runner().flatmap(_as_told),
+    st.runner().flatmap(_drawn_by),
     expires_in=st.sampled_from([None, None, 30.0]),
     max_attempts=st.sampled_from([1, 2]),
 )

@@ -147,5 +147,6 @@ class Store:
 
 
 def certain(time: Time) -> datetime:
-    assert isinstance(time, datetime)
+    """Return a time that is known by now."""
+    assert isinstance(time, datetime), f"{time} is the engine's to choose: adopt() one"
     return time
