@@ -29,7 +29,9 @@ Block = tuple[str, str]
 
 def blocks(page: Path) -> list[Block]:
     """Return language and text of the fenced blocks."""
-    found: list[Block] = re.findall(r"^```(\w+)\n(.*?)^```$", page.read_text(), re.M | re.S)
+    found: list[Block] = re.findall(
+        r"^```(\w+)\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL
+    )
     return [block for block in found if block[0] in _RUN]
 
 

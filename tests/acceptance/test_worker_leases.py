@@ -11,6 +11,7 @@ import psycopg
 import pytest
 
 from jobengine import Job, JobEngine, NewJob, Report, Worker
+from jobengine.testing import Clock
 from tests.acceptance.handlers import Gate, Stubborn
 from tests.acceptance.world import (
     EXTENDED,
@@ -26,7 +27,6 @@ from tests.acceptance.world import (
     until,
     working,
 )
-from tests.conftest import Clock
 
 
 def worker_of(engine: JobEngine, handler: Any, **options: Any) -> Worker:
