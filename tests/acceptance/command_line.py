@@ -44,7 +44,7 @@ class CommandLine:
 
     def start(self, *arguments: str | Path) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
-            [sys.executable, "-m", "jobengine.cli", *map(str, arguments)],
+            [sys.executable, "-m", "jobengine", *map(str, arguments)],
             cwd=self._folder,
             env=self._environment,
             stdout=subprocess.PIPE,
