@@ -64,7 +64,7 @@ _FINISHED = {
     "duplicate": "recorded the same way before: {0.status}",
     "settle_failed": "recorded: {0.status}; its parents follow when its settle function works",
     "conflict": "not recorded: this lease ended another way, the job is {0.status}",
-    "stale_lease": "not recorded: this lease is over, the job is {0.status}",
+    "stale_lease": "not recorded: this is not the lease that counts, see jobengine get",
     "not_found": "not recorded: no such job",
     "busy": "not recorded: it is moving, try again",
 }
@@ -73,14 +73,14 @@ _FINISHED = {
 def add(commands: Any) -> None:
     """Add the commands."""
     _add_finish(commands)
-    cancel = command(commands, _cancel, "Stop jobs.", _CANCEL)
+    cancel = command(commands, _cancel, "Stop jobs.", _CANCEL, check=_check_cancel)
     cancel.add_argument("job_ids", nargs="*", type=UUID, metavar="ID")
     add_filters(cancel)
     cancel.add_argument("--reason", help="kept with the jobs")
     cancel.add_argument("--limit", type=whole(1), default=1000, help="at a time (default: 1000)")
     cancel.add_argument("--all", action="store_true", help="until none is left")
     add_yes(cancel)
-    retry = command(commands, _retry, "Put ended jobs back to wait.", _RETRY)
+    retry = command(commands, _retry, "Put ended jobs back to wait.", _RETRY, check=_check_retry)
     retry.add_argument("job_ids", nargs="*", type=UUID, metavar="ID")
     add_filters(retry)
     retry.add_argument("--status", choices=("failed", "cancelled", "expired"))
@@ -147,10 +147,8 @@ def _code(verdicts: Iterable[str]) -> int:
 
 
 async def _cancel(url: str, options: Options) -> int:
-    by_filter = options.queue is not None
-    _check_means(options, by_filter=by_filter, wanted="--queue")
     async with JobEngine(url) as engine:
-        if not by_filter:
+        if options.job_ids:
             by_id = (
                 await engine.cancel(ids, reason=options.reason) for ids in _batches(options.job_ids)
             )
@@ -163,12 +161,22 @@ async def _cancel(url: str, options: Options) -> int:
         return await _do("cancelled", _cancel_rounds(engine, options), total, json=options.json)
 
 
-def _check_means(options: Options, *, by_filter: bool, wanted: str) -> None:
-    narrowed = by_filter or any((options.tenant_id, options.queue, options.job_type))
+def _check_cancel(options: Options) -> None:
+    _check_means(options, "queue")
+
+
+def _check_retry(options: Options) -> None:
+    _check_means(options, "status")
+
+
+def _check_means(options: Options, needed: str) -> None:
+    """Ids or filters, and with filters the one that is needed."""
+    names = ("tenant_id", "queue", "job_type", "status")
+    narrowed = any(getattr(options, name, None) for name in names)
     if bool(options.job_ids) == narrowed:
-        raise UsageError(f"ids, or {wanted} and other filters, are needed: one of the two")
-    if not options.job_ids and not by_filter:
-        raise UsageError(f"{wanted} is needed with filters")
+        raise UsageError(f"ids or filters (--{needed} and others), one of the two")
+    if narrowed and getattr(options, needed) is None:
+        raise UsageError(f"--{needed} is needed with filters")
 
 
 def _batches(job_ids: Sequence[UUID]) -> Iterator[list[UUID]]:
@@ -198,7 +206,6 @@ async def _cancel_rounds(engine: JobEngine, options: Options) -> AsyncIterator[S
 
 
 async def _retry(url: str, options: Options) -> int:
-    _check_means(options, by_filter=options.status is not None, wanted="--status")
     async with JobEngine(url) as engine:
         if options.job_ids:
             total = len(options.job_ids)

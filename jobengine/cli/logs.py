@@ -31,7 +31,8 @@ def begin(options: Options) -> None:
     """Set logging up as the command line asks."""
     handler = logging.StreamHandler()
     handler.setFormatter(_formatter(getattr(options, "log_format", "text")))
-    level = getattr(options, "log_level", "warning")
+    # Where a program reads, standard error holds one line: the error.
+    level = getattr(options, "log_level", "error" if options.json else "warning")
     logging.basicConfig(level=level.upper(), handlers=[handler])
 
 

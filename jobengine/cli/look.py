@@ -62,9 +62,11 @@ def add(commands: Any) -> None:
 
 
 def _add_list(commands: Any) -> None:
-    parser = command(commands, _list, "Show jobs, newest first.", _LIST)
+    parser = command(commands, _list, "Show jobs, newest first.", _LIST, check=_check_list)
     add_filters(parser)
-    parser.add_argument("--status", choices=get_args(Status))
+    parser.add_argument(
+        "--status", choices=get_args(Status), metavar="STATUS", help=", ".join(get_args(Status))
+    )
     parser.add_argument("--unsettled", action="store_true", help="whose settle failed")
     parser.add_argument("--before", type=UUID, metavar="ID", help="only older ones than this")
     parser.add_argument("--limit", type=whole(1), default=50, help="of a page (default: 50)")
@@ -107,9 +109,12 @@ async def _get(url: str, options: Options) -> int:
     return codes.DONE
 
 
-async def _list(url: str, options: Options) -> int:
+def _check_list(options: Options) -> None:
     if options.exact and not options.count:
         raise UsageError("--exact goes with --count")
+
+
+async def _list(url: str, options: Options) -> int:
     async with JobEngine(url) as engine:
         if options.count:
             await _say_count(engine, options)

@@ -42,6 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _answered(options: Options) -> int:
     try:
+        options.check(options)
         return _run(options)
     except (EngineError, ModuleNotFoundError) as error:
         return _failed(error, json=options.json)

@@ -51,9 +51,18 @@ def error_json(name: str, message: str, **fields: Any) -> str:
 
 
 def command(
-    commands: Any, run: Run, summary: str, about: str, *, json: bool = True
+    commands: Any,
+    run: Run,
+    summary: str,
+    about: str,
+    *,
+    check: Callable[[Options], None] | None = None,
+    json: bool = True,
 ) -> argparse.ArgumentParser:
-    """Add a command named as `run` is; `about` follows the summary in its help."""
+    """Add a command named as `run` is; `about` follows the summary in its help.
+
+    `check` raises `UsageError` for options that do not go together, before anything is opened.
+    """
     name = run.__name__.strip("_")
     parser: argparse.ArgumentParser = commands.add_parser(
         name,
@@ -61,10 +70,14 @@ def command(
         description=f"{summary}\n\n{about.strip()}",
         epilog="exit codes: jobengine --help",
     )
-    parser.set_defaults(run=run, json=False)
+    parser.set_defaults(run=run, check=check or _nothing, json=False)
     if json:
         parser.add_argument("--json", action="store_true", help="JSON, for programs")
     return parser
+
+
+def _nothing(_: Options) -> None:
+    """Any options go together."""
 
 
 def add_tenant(parser: argparse.ArgumentParser, meaning: str) -> None:

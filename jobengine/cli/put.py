@@ -52,7 +52,7 @@ contract: sql/engine/functions/enqueue.sql
 
 def add(commands: Any) -> None:
     """Add the command."""
-    parser = command(commands, _enqueue, "Put a job in, or many.", _ABOUT)
+    parser = command(commands, _enqueue, "Put a job in, or many.", _ABOUT, check=_check)
     parser.add_argument("job_type", nargs="?")
     parser.add_argument("input", nargs="?", help="JSON, - or @FILE (default: {})")
     parser.add_argument("--many", metavar="FILE", help="a job per line of FILE, - for stdin")
@@ -76,11 +76,16 @@ def add(commands: Any) -> None:
     )
 
 
+def _check(options: Options) -> None:
+    if options.many is None and options.job_type is None:
+        raise UsageError("JOB_TYPE or --many is needed")
+    if options.many is not None and (options.wait is not None or options.input is not None):
+        raise UsageError("--many takes neither INPUT nor --wait")
+
+
 async def _enqueue(url: str, options: Options) -> int:
     if options.many is not None:
         return await _enqueue_many(url, options)
-    if options.job_type is None:
-        raise UsageError("JOB_TYPE or --many is needed")
     given = _given(options)
     given.setdefault("input", {})
     if options.wait is not None:
@@ -121,8 +126,6 @@ async def _wait(engine: JobEngine, job: Enqueued, options: Options) -> int:
 
 
 async def _enqueue_many(url: str, options: Options) -> int:
-    if options.wait is not None or options.input is not None:
-        raise UsageError("--many takes neither INPUT nor --wait")
     defaults = _given(options)
     with _lines(options.many) as (lines, total):
         async with JobEngine(url) as engine:

@@ -80,7 +80,7 @@ async def examination(
     """Return what `examine` does, and what was seen where nothing is wrong."""
     result = Examination()
     skipped: dict[tuple[str, str], list[str]] = {}
-    async with _opened(database) as engine, engine.connection() as conn, _autocommit(conn):
+    async with _opened(database) as engine, engine.connection() as conn, _plain(conn):
         patient = Patient(engine, conn, limits or Limits(), clock)
         for name, check in _CHECKS.items():
             try:
@@ -106,15 +106,17 @@ async def _opened(database: JobEngine | str) -> AsyncIterator[JobEngine]:
 
 
 @asynccontextmanager
-async def _autocommit(conn: Connection) -> AsyncIterator[None]:
-    """Let each query be a transaction of its own, also on a connection of the program's pool."""
-    before = conn.autocommit
+async def _plain(conn: Connection) -> AsyncIterator[None]:
+    """Let each query be a transaction of its own and none be prepared: a pooler may be between."""
+    autocommit, threshold = conn.autocommit, conn.prepare_threshold
     await conn.set_autocommit(True)
+    conn.prepare_threshold = None
     try:
         yield
     finally:
+        conn.prepare_threshold = threshold
         if not conn.closed:
-            await conn.set_autocommit(before)
+            await conn.set_autocommit(autocommit)
 
 
 def _reason(error: psycopg.Error) -> tuple[str, str]:

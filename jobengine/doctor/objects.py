@@ -73,23 +73,28 @@ def _key(text: str) -> _Key:
 
 
 def _follows(key: _Key, differing: dict[_Key, _Object]) -> bool:
-    """Tell whether the object is not there only because that is not which it belongs to."""
+    """Tell whether it differs only because what it belongs to is not there, or is not ours."""
     kind, name = key
-    if kind == "grant":
-        *function, owner = name.split(" ")
-        return _gone(differing, "function" if function else "table", owner) or _gone(
-            differing, "view", owner
-        )
     owner = re.split(r"[. ]", name.removeprefix("jobengine."))[0]
     if kind == "index":
-        (line,) = [*differing[key].missing, *differing[key].unexpected][:1]
+        line = (differing[key].missing + differing[key].unexpected)[0]
         owner = line.partition(" ON jobengine.")[2].split(" ")[0]
-    return kind in {"column", "constraint", "index", "policy"} and _gone(differing, "table", owner)
+    elif kind == "grant":
+        owner = name.split(" ")[-1]
+    of_table = kind in {"column", "constraint", "index", "policy", "grant", "owner"}
+    of_function = kind in {"grant", "public grant", "owner"}
+    return (
+        of_table and (_whole(differing, "table", owner) or _whole(differing, "view", owner))
+    ) or (of_function and _whole(differing, "function", owner))
 
 
-def _gone(differing: dict[_Key, _Object], kind: str, name: str) -> bool:
+def _whole(differing: dict[_Key, _Object], kind: str, name: str) -> bool:
+    """Tell whether all of an object is missing or too much; one to be replaced is both."""
     owner = differing.get((kind, name))
-    return owner is not None and bool(owner.missing) and not owner.unexpected
+    if owner is None:
+        return False
+    one_sided = bool(owner.missing) != bool(owner.unexpected)
+    return one_sided or (kind == "function" and _head(owner.missing) != _head(owner.unexpected))
 
 
 def _judged(key: _Key, difference: _Object) -> Iterator[Finding]:
@@ -249,6 +254,13 @@ def _constraint(_key: _Key, difference: _Object) -> str:
     return f"alter table {table} add {definition};"
 
 
+def _column(key: _Key, difference: _Object) -> str:
+    if difference.unexpected:
+        return _restore(key, difference)
+    table, _, column = difference.missing[0].removeprefix("column ").partition(".")
+    return f"alter table jobengine.{table} add column {column};"
+
+
 def _restore(key: _Key, _difference: _Object) -> str:
     return f"-- make {key[0]} {key[1]} as sql/engine/migrations has it"
 
@@ -283,4 +295,5 @@ _REMEDIES: dict[str, Callable[[_Key, _Object], str]] = {
     "index": _index,
     "policy": _policy,
     "constraint": _constraint,
+    "column": _column,
 }

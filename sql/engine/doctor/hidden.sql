@@ -3,4 +3,4 @@
 -- Rights: nothing special
 select count(*) as sessions
 from pg_catalog.pg_stat_activity a
-where a.datname = current_database() and a.query = '<insufficient privilege>';
+where a.datname = current_database() and a.usesysid is not null and a.query = '<insufficient privilege>';
