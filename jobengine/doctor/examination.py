@@ -38,6 +38,7 @@ _NO_ENGINE = (
     "the engine, or a part of it, is not in this database",
     "jobengine install",
 )
+_STANDBY = ("this server is a standby, where nothing can be written", "-- ask the primary")
 _SLOW = (
     f"the query took longer than {STATEMENT_SECONDS} s",
     "-- run sql/engine/doctor/<check>.sql with psql, at a quieter time",
@@ -82,11 +83,12 @@ async def examination(
     skipped: dict[tuple[str, str], list[str]] = {}
     async with _opened(database) as engine, engine.connection() as conn, _plain(conn):
         patient = Patient(engine, conn, limits or Limits(), clock)
+        who = (await patient.ask_one("role")).name
         for name, check in _CHECKS.items():
             try:
                 outcome = await check(patient)
             except psycopg.Error as error:
-                skipped.setdefault(_reason(error), []).append(name)
+                skipped.setdefault(_reason(error, who), []).append(name)
                 continue
             if isinstance(outcome, str):
                 result.fine[name] = outcome
@@ -119,15 +121,17 @@ async def _plain(conn: Connection) -> AsyncIterator[None]:
             await conn.set_autocommit(autocommit)
 
 
-def _reason(error: psycopg.Error) -> tuple[str, str]:
+def _reason(error: psycopg.Error, who: str) -> tuple[str, str]:
     """Say why a check was not made and what would make it possible; raise what is no reason."""
     missing = (errors.InvalidSchemaName, errors.UndefinedTable, errors.UndefinedColumn)
     if isinstance(error, errors.InsufficientPrivilege):
         return error.diag.message_primary or str(error), (
-            "-- run doctor as the role that installed, or: grant jobengine_operator to <this role>;"
+            f'-- run doctor as the role that installed the engine, or:\ngrant jobengine_operator to "{who}";'
         )
     if isinstance(error, (*missing, errors.UndefinedObject, errors.UndefinedFunction)):
         return _NO_ENGINE
+    if isinstance(error, errors.ReadOnlySqlTransaction):
+        return _STANDBY
     if isinstance(error, errors.QueryCanceled):
         return _SLOW
     raise error

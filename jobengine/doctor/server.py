@@ -88,10 +88,14 @@ async def horizon(patient: Patient) -> Outcome:
     """Does anybody keep dead rows from being removed."""
     holders = [row for row in await patient.ask("horizon") if _too_long(row, patient)]
     findings = [found("horizon_held", _holder(row), _REMEDIES[row.kind](row)) for row in holders]
-    hidden = (await patient.ask_one("hidden")).sessions
-    if hidden:
-        seen = f"horizon: {number(hidden, 'session')} of other roles cannot be seen"
-        remedy = "grant pg_read_all_stats to current_user; -- as a superuser, for this role"
+    hidden = await patient.ask_one("hidden")
+    if hidden.sessions:
+        seen = (
+            f"horizon: {number(hidden.sessions, 'session')} of other roles with a snapshot, since"
+            f" when cannot be seen ({number(hidden.transactions, 'transaction')} behind)"
+        )
+        who = (await patient.ask_one("role")).name
+        remedy = f'grant pg_read_all_stats to "{who}"; -- as a superuser'
         findings.append(found("not_checked", seen, remedy))
     return findings or f"nobody holds a snapshot longer than {patient.limits.hold:g} s"
 

@@ -9,11 +9,16 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
+from psycopg.rows import dict_row
+from psycopg_pool import AsyncConnectionPool
 
-from jobengine.doctor import CHECKS, CODES, Finding
+from jobengine import JobEngine
+from jobengine.doctor import CHECKS, CODES, Finding, examine
 from jobengine.embedded import EmbeddedPostgres
 from tests.acceptance.clinic import codes, findings, follow, hospital
 from tests.acceptance.command_line import CommandLine
+from tests.acceptance.world import in_loop
 from tests.contract.documents import DOCS, code, tables
 from tests.faults.embedded_owner import wait_until
 
@@ -115,6 +120,31 @@ def test_a_server_that_does_not_answer_is_told_so(tmp_path: Path) -> None:
     said = CommandLine("host=/nonexistent", tmp_path)("doctor")
     assert (said.code, said.out) == (1, "")
     assert "jobengine: cannot connect" in said.err
+
+
+def test_it_writes_nothing(server: EmbeddedPostgres) -> None:
+    url = make_conninfo(server.url, options="-c default_transaction_read_only=on")
+    assert codes(url) == []
+
+
+@in_loop
+async def test_a_pool_of_the_programs_own_is_left_as_it_was(server: EmbeddedPostgres) -> None:
+    pool = AsyncConnectionPool(
+        server.url, kwargs={"row_factory": dict_row}, min_size=2, max_size=2, open=False
+    )
+    async with pool, JobEngine(pool) as engine:
+        assert list(await examine(engine)) == []
+        async with pool.connection() as first, pool.connection() as second:
+            assert [first.autocommit, second.autocommit] == [False, False]
+            assert first.prepare_threshold == second.prepare_threshold == 5
+
+
+@in_loop
+async def test_what_a_pool_of_one_connection_cannot_tell_is_said(server: EmbeddedPostgres) -> None:
+    async with JobEngine(server.url, max_size=1) as engine:
+        (note,) = await examine(engine)
+    assert (note.code, note.severity) == ("not_checked", "note")
+    assert note.seen.startswith("pooler: no second connection")
 
 
 def test_the_document_has_every_code() -> None:
