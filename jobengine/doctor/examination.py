@@ -126,7 +126,8 @@ def _reason(error: psycopg.Error, who: str) -> tuple[str, str]:
     missing = (errors.InvalidSchemaName, errors.UndefinedTable, errors.UndefinedColumn)
     if isinstance(error, errors.InsufficientPrivilege):
         return error.diag.message_primary or str(error), (
-            f'-- run doctor as the role that installed the engine, or:\ngrant jobengine_operator to "{who}";'
+            "-- run doctor as the role that installed the engine, or:\n"
+            f'grant jobengine_operator to "{who}";'
         )
     if isinstance(error, (*missing, errors.UndefinedObject, errors.UndefinedFunction)):
         return _NO_ENGINE
