@@ -8,9 +8,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+import psycopg
+
 from jobengine import schema
 from jobengine.doctor.findings import Finding, found
 from jobengine.doctor.patient import Outcome, Patient
+from jobengine.errors import EngineError
 
 _INSTALL = "jobengine install"
 
@@ -42,7 +45,7 @@ _NAMES: tuple[tuple[str, str], ...] = (
 
 async def objects(patient: Patient) -> Outcome:
     """Is the schema as this library installs it."""
-    lines = await schema.verify(patient.conn)
+    lines = await _differences(patient)
     if lines == ["- schema jobengine"]:
         return [found("not_installed", "schema jobengine does not exist", _INSTALL)]
     differing = _by_object(lines)
@@ -53,6 +56,16 @@ async def objects(patient: Patient) -> Outcome:
         for finding in _judged(key, difference)
     ]
     return findings or "as this version installs it"
+
+
+async def _differences(patient: Patient) -> list[str]:
+    try:
+        async with patient.reading():
+            return await schema.verify(patient.conn)
+    except EngineError as error:
+        if isinstance(error.__cause__, psycopg.Error):
+            raise error.__cause__ from None  # as from every other query
+        raise
 
 
 def _by_object(lines: list[str]) -> dict[_Key, _Object]:

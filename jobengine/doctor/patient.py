@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -52,15 +53,21 @@ class Patient:
     async def ask(self, query: str) -> Sequence[Any]:
         """Return the rows of sql/engine/doctor/<query>.sql, named by their columns."""
         text = (schema.sql_folder() / "doctor" / f"{query}.sql").read_bytes()
+        async with self.reading():
+            cursor = AsyncCursor(self.conn, row_factory=namedtuple_row)
+            await cursor.execute(text)
+            return await cursor.fetchall()
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[None]:
+        """Let what follows read only, and no statement of it wait for ever."""
         async with self.conn.transaction():
             await self.conn.execute("set transaction read only")
             await self.conn.execute(
                 f"set local statement_timeout = '{STATEMENT_SECONDS}s'".encode()
             )
             await self.conn.execute("set local search_path = pg_catalog, pg_temp")
-            cursor = AsyncCursor(self.conn, row_factory=namedtuple_row)
-            await cursor.execute(text)
-            return await cursor.fetchall()
+            yield
 
     async def ask_one(self, query: str) -> Any:
         """Return its only row."""

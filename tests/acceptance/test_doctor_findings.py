@@ -17,7 +17,7 @@ from psycopg import pq, sql
 from psycopg.conninfo import make_conninfo
 
 from jobengine import InvalidSettleFunction, JobEngine
-from jobengine.doctor import CODES, Finding, Limits, examination, server
+from jobengine.doctor import CODES, Finding, Limits, examination, patient, server
 from jobengine.embedded import EmbeddedPostgres
 from tests.acceptance.clinic import codes, findings, follow, hospital
 from tests.acceptance.transaction_pooler import pooled
@@ -297,6 +297,15 @@ def test_each_role_sees_what_it_may_and_is_told_the_rest(
     seen = " ".join(finding.seen for finding in found)
     assert [check for check in skipped if check not in seen] == []
     assert bool(found) or not skipped
+
+
+def test_what_is_locked_is_told_not_waited_for(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patient, "STATEMENT_SECONDS", 0.1)
+    with psycopg.connect(url) as conn:
+        conn.execute("lock table jobengine.ended in access exclusive mode")
+        note = only(url, "not_checked")
+    assert note.seen.startswith("schema, unsettled, parent_gone, unknown, queues: the query took")
+    assert codes(url) == []
 
 
 # the jobs
