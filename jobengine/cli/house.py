@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import importlib
 import os
 import sys
-from functools import partial
 from typing import Any, NoReturn
 from uuid import UUID
 
+from jobengine._cancelling import cancelled
 from jobengine._retrying import persistently
 from jobengine.cli import codes, logs
 from jobengine.cli.options import Options, command, whole
 from jobengine.cli.show import note, say, say_json
 from jobengine.engine import JobEngine
 from jobengine.errors import EngineError
+from jobengine.housekeeping import Housekeeping
 from jobengine.progress import Progress
 from jobengine.records import Pruned, Swept
 from jobengine.worker import STOP_SIGNALS, Worker
@@ -109,19 +109,11 @@ async def _keep_house(engine: JobEngine, keep: float) -> None:
     stop = asyncio.Event()
     for number in STOP_SIGNALS:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-
-    async def round_of_work(after: UUID | None) -> UUID | None:
-        swept = await engine.sweep()
-        pruned = await engine.prune(keep=keep, after=after)
-        if not swept.more and not pruned.more:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(1):
-                    await stop.wait()
-        return pruned.last_job_id if pruned.more else None
-
-    after: UUID | None = None
-    while not stop.is_set():
-        after = await persistently(partial(round_of_work, after), "housekeeping", stop)
+    # The first one ends the command where the engine is missing, or may not be used.
+    await persistently(engine.sweep, "sweep", stop)
+    keeping = asyncio.create_task(Housekeeping(engine, keep=keep).run())
+    await stop.wait()
+    await cancelled(keeping)
 
 
 async def _sweep(url: str, options: Options) -> int:

@@ -4,27 +4,11 @@ from __future__ import annotations
 
 import logging
 
-import orjson
-
 from jobengine.cli.options import Options
+from jobengine.logs import JsonFormatter
 
 FORMATS = ("text", "json")
 LEVELS = ("debug", "info", "warning", "error")
-
-
-class _JsonFormatter(logging.Formatter):
-    """Stands in for `jobengine.logs.JsonFormatter`."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        event = {
-            "time": record.created,
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "message": record.getMessage(),
-        }
-        if record.exc_info:
-            event["error"] = self.formatException(record.exc_info)
-        return orjson.dumps(event).decode()
 
 
 def begin(options: Options) -> None:
@@ -38,5 +22,5 @@ def begin(options: Options) -> None:
 
 def _formatter(kind: str) -> logging.Formatter:
     if kind == "json":
-        return _JsonFormatter()
+        return JsonFormatter()
     return logging.Formatter("%(levelname)s %(name)s: %(message)s")

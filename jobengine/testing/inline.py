@@ -5,13 +5,14 @@ Nothing runs beside the test: no loop extends a lease or hears of a cancellation
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from typing import Any
 from uuid import UUID
 
 import orjson
 
 from jobengine import _db, calls
-from jobengine._handlers import run_handler
+from jobengine._handlers import run_batch_handler, run_handler
 from jobengine.errors import EngineError, InvalidArgument
 from jobengine.records import Job, JobInfo, Report
 from jobengine.testing.clock import Clock
@@ -58,8 +59,9 @@ class _Inline:
 
     def __init__(self, worker: Worker) -> None:
         self._engine = worker._engine
-        self._handlers = worker._handlers
-        self._report = worker._reporter._finish
+        self._handlers = worker._runners._handlers
+        self._batch_handlers = worker._runners._batch_handlers
+        self._reporter = worker._reporter
         self._agent_id = worker.agent_id
         self._queues = worker._claimer._queues
         self._tenant_id = worker._claimer._tenant_id
@@ -131,7 +133,7 @@ class _Inline:
         error = None
         if job.started_at is not None or await self._start(job):
             report, error = await self._handle(job)
-            await self._report([report])
+            await self._reporter._finish([job.job_type], [report])
         found = await self._engine.get(job.job_id)
         assert found is not None
         if reraise and error is not None:
@@ -143,19 +145,30 @@ class _Inline:
         return (await self._engine.start([job]))[0].verdict == "ok"
 
     async def _handle(self, job: Job) -> tuple[Report, Exception | None]:
-        """Run the handler; return what to report, and what it raised."""
-        handler = self._handlers.get(job.job_type)
+        """Run the handler, a batch handler with one job; return what to report, and what it raised.
+
+        Middleware, and handlers of batches, may return an exception instead.
+        """
+        single = self._handlers.get(job.job_type)
+        batch = self._batch_handlers.get(job.job_type)
         raised: list[Exception] = []
 
-        async def noted(job: Job) -> Any:
-            assert handler is not None
+        async def noted(call: Awaitable[Any]) -> Any:
             try:
-                return await handler(job)
+                answer = await call
             except Exception as error:
                 raised.append(error)
                 raise
+            values = answer if batch and isinstance(answer, list | tuple) else [answer]
+            raised.extend(value for value in values if isinstance(value, Exception))
+            return answer
 
-        report = await run_handler(noted if handler else None, job)
+        if batch is not None:
+            [report] = await run_batch_handler(lambda jobs: noted(batch(jobs)), [job])
+        elif single is not None:
+            report = await run_handler(lambda job: noted(single(job)), job)
+        else:
+            report = await run_handler(None, job)
         return report, raised[0] if raised else None
 
 

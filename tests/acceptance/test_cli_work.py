@@ -121,7 +121,7 @@ def test_its_log_is_json_where_json_is_asked_for(jobengine: CommandLine, db: Db)
         _, err = process.communicate(timeout=PATIENCE)
     events = [orjson.loads(line) for line in err.splitlines()]
     assert [(e["level"], e["logger"]) for e in events if e["message"] == "I resize a.png"] == [
-        ("info", "app")
+        ("INFO", "app")
     ]
 
 

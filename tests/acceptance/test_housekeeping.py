@@ -13,6 +13,7 @@ import pytest
 
 from jobengine import Housekeeping, InvalidArgument, JobEngine, Report, Worker
 from jobengine._cancelling import cancelled
+from jobengine.testing import Clock
 from tests.acceptance.world import (
     Db,
     as_owner,
@@ -24,7 +25,6 @@ from tests.acceptance.world import (
     until,
     working,
 )
-from tests.conftest import Clock
 
 DAY = 86400.0
 

@@ -10,6 +10,7 @@ import pytest
 
 from jobengine import Job, JobEngine, NewJob, Reject, Snooze, Worker, logs
 from jobengine.housekeeping import Housekeeping
+from jobengine.testing import Clock
 from tests.acceptance.handlers import Gate, Stubborn
 from tests.acceptance.world import (
     STEAL,
@@ -26,7 +27,6 @@ from tests.acceptance.world import (
     within,
     working,
 )
-from tests.conftest import Clock
 
 
 class Records:

@@ -11,6 +11,7 @@ import pytest
 from jobengine import Counters, Job, JobEngine, Reject, Report, Snooze, Worker
 from jobengine.housekeeping import Housekeeping
 from jobengine.metrics import METRICS
+from jobengine.testing import Clock
 from tests.acceptance.handlers import BatchGate, Gate, Stubborn
 from tests.acceptance.world import (
     EXTENDED,
@@ -28,7 +29,6 @@ from tests.acceptance.world import (
     within,
     working,
 )
-from tests.conftest import Clock
 
 ROWS = {
     "enqueued": "select count(*) from jobengine.job",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 from uuid import UUID
@@ -13,6 +13,7 @@ import psycopg
 import pytest
 
 from jobengine import (
+    CallNext,
     Cancel,
     EngineError,
     InvalidArgument,
@@ -198,6 +199,46 @@ async def test_the_job_after_one_that_is_not_due_goes_back_unused(
         found = await engine.get(job.id)
         assert found is not None
         assert (found.status, found.attempt) == ("pending", 0)
+
+
+@pytest.mark.parametrize("answer", [["out"], [LookupError("no")], LookupError("no")])
+@in_loop
+async def test_a_batch_handler_gets_a_batch_of_one(database_url: str, answer: Any) -> None:
+    async with shop(database_url) as (engine, worker):
+
+        @worker.handles_batch("work", size=10)
+        async def work(jobs: list[Job]) -> Any:
+            assert len(jobs) == 1
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+
+        job = await engine.enqueue("work", max_attempts=1)
+        if answer == ["out"]:
+            assert (await run_job(worker, job.id, reraise=True)).output == "out"
+        else:
+            with pytest.raises(LookupError, match="no"):
+                await run_job(worker, job.id, reraise=True)
+
+
+@in_loop
+async def test_middleware_is_around_the_handler(database_url: str) -> None:
+    calls = []
+
+    async def noted(jobs: Sequence[Job], call: CallNext) -> Sequence[Any]:
+        calls.append([job.id for job in jobs])
+        return await call()
+
+    async with shop(database_url, middleware=[noted]) as (engine, worker):
+
+        @worker.handles("work")
+        async def work(_: Job) -> None:
+            raise LookupError("no")
+
+        job = await engine.enqueue("work", max_attempts=1)
+        with pytest.raises(LookupError, match="no"):
+            await run_job(worker, job.id, reraise=True)
+        assert calls == [[job.id]]
 
 
 # --- all that are due ---

@@ -11,6 +11,7 @@ import psycopg
 import pytest
 
 from jobengine import Cancel, InvalidArgument, Job, JobEngine, Reject, Snooze, Worker
+from jobengine.testing import Clock
 from tests.acceptance.handlers import BatchGate
 from tests.acceptance.world import (
     EXTENDED,
@@ -29,7 +30,6 @@ from tests.acceptance.world import (
     within,
     working,
 )
-from tests.conftest import Clock
 
 
 class Trouble(Exception):

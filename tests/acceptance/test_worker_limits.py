@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from jobengine import InvalidArgument, JobEngine, Worker
+from jobengine.testing import Clock
 from tests.acceptance.handlers import BatchGate, Gate
 from tests.acceptance.world import (
     EXTENDED,
@@ -25,7 +26,6 @@ from tests.acceptance.world import (
     within,
     working,
 )
-from tests.conftest import Clock
 
 
 def limited(engine: JobEngine, handler: Any, most: int, **options: Any) -> Worker:

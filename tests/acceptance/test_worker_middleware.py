@@ -11,9 +11,9 @@ from uuid import UUID
 import pytest
 
 from jobengine import CallNext, Job, JobInfo, Middleware, Reject, Worker
+from jobengine.testing import Clock
 from tests.acceptance.handlers import Gate
 from tests.acceptance.world import Db, end, ends, enqueue, in_loop, site, until, working
-from tests.conftest import Clock
 
 TRACE: ContextVar[str] = ContextVar("TRACE", default="nothing")
 
