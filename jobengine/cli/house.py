@@ -109,9 +109,11 @@ async def _keep_house(engine: JobEngine, keep: float) -> None:
     stop = asyncio.Event()
     for number in STOP_SIGNALS:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    # The first one ends the command where the engine is missing, or may not be used.
-    await persistently(engine.sweep, "sweep", stop)
-    keeping = asyncio.create_task(Housekeeping(engine, keep=keep).run())
+    house = Housekeeping(engine, keep=keep)
+    # The first round ends the command where the engine is missing, or may not be used.
+    await persistently(house.sweep, "sweep", stop)
+    await persistently(house.prune, "prune", stop)
+    keeping = asyncio.create_task(house.run())
     await stop.wait()
     await cancelled(keeping)
 

@@ -72,7 +72,7 @@ class Reader:
             timeout=PATIENCE,
             check=False,
         )
-        assert (done.returncode, done.stderr) == (0, ""), f"{command[-1]}\n{done.stderr}"
+        assert done.returncode == 0, f"{command[-1]}\n{done.stderr}"
         return done.stdout
 
 
