@@ -11,9 +11,6 @@ from datetime import datetime
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 from uuid import UUID
 
-import orjson
-import psycopg
-from psycopg.types.json import set_json_loads
 from psycopg_pool import AsyncConnectionPool
 
 from jobengine import _db, calls, schema
@@ -22,6 +19,7 @@ from jobengine._bulk import enqueue_all
 from jobengine._cancelling import heeded
 from jobengine._db import Connection
 from jobengine._meter import Meter
+from jobengine._pool import make_pool, open_pool
 from jobengine.errors import EngineUnavailable, InvalidArgument, WaitTimeout, translated
 from jobengine.metrics import OnMetric
 from jobengine.records import (
@@ -74,15 +72,25 @@ class JobEngine:
         *,
         min_size: int = 1,
         max_size: int = 10,
+        prepare_threshold: int | None = 5,
         on_metric: OnMetric | None = None,
     ) -> None:
         """`min_size` and `max_size` bound the pool that is made for a URL.
 
-        `on_metric` is told what is counted: `jobengine.metrics`.
+        `prepare_threshold` is psycopg's: None where a pooler in transaction mode, which knows no
+        prepared statements, stands before the server. `on_metric` is told what is counted:
+        `jobengine.metrics`.
         """
         self._own_pool = isinstance(database, str)
         self._pool = (
-            _make_pool(database, min_size, max_size) if isinstance(database, str) else database
+            make_pool(
+                database,
+                min_size=min_size,
+                max_size=max_size,
+                prepare_threshold=prepare_threshold,
+            )
+            if isinstance(database, str)
+            else database
         )
         self.meter = None if on_metric is None else Meter(on_metric)
         self.wakeup = Wakeup(self.connection, self.meter)
@@ -90,11 +98,7 @@ class JobEngine:
     async def __aenter__(self) -> Self:
         """Open the pool, if it is the engine's own; `EngineUnavailable` where no server answers."""
         if self._own_pool:
-            try:
-                await self._pool.open(wait=True, timeout=10)
-            except psycopg.Error as error:
-                await self._pool.close()
-                raise EngineUnavailable(f"cannot connect: {error}") from error
+            await open_pool(self._pool)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -438,21 +442,6 @@ async def finish_as(
     if engine.meter is not None:
         engine.meter.finished(job_types, reports, answers)
     return answers
-
-
-def _make_pool(url: str, min_size: int, max_size: int) -> AsyncConnectionPool[Any]:
-    return AsyncConnectionPool(
-        url,
-        min_size=min_size,
-        max_size=max_size,
-        open=False,
-        configure=_configure,
-        kwargs={"autocommit": True, "application_name": "jobengine"},
-    )
-
-
-async def _configure(conn: Connection) -> None:
-    set_json_loads(orjson.loads, conn)
 
 
 def _ids(job_ids: Iterable[UUID]) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import psycopg
 import pytest
 from psycopg import AsyncConnection
+from psycopg.conninfo import make_conninfo
 from psycopg.rows import dict_row, namedtuple_row
 from psycopg_pool import AsyncConnectionPool, AsyncNullConnectionPool
 
@@ -144,6 +145,47 @@ async def test_nothing_is_opened_before_the_block(db: Db, database_url: str) -> 
     with pytest.raises(EngineError) as caught:
         await engine.get(NOBODY)
     assert not isinstance(caught.value, EngineUnavailable)
+
+
+@in_loop
+async def test_a_server_that_vanishes_is_noticed(db: Db, database_url: str) -> None:
+    """By TCP's own means, sooner than its defaults; what the URL says goes first."""
+    url = make_conninfo(database_url, keepalives_idle="7")
+    async with JobEngine(url) as engine, engine.connection() as conn:
+        found = conn.info.get_parameters()
+    assert found["keepalives_idle"] == "7"
+    assert {"keepalives_interval", "keepalives_count", "tcp_user_timeout"} <= found.keys()
+
+
+@pytest.mark.parametrize("url", ["nonsense", "postgresql://[host/", "colour=red"])
+def test_what_is_no_url_is_refused_at_once(url: str) -> None:
+    with pytest.raises(InvalidArgument) as refusal:
+        JobEngine(url)
+    assert refusal.value.field == "database"
+
+
+@in_loop
+async def test_who_cannot_connect_is_told_why() -> None:
+    with pytest.raises(EngineUnavailable, match="No such file or directory"):
+        async with JobEngine("host=/nonexistent"):
+            pass
+
+
+@in_loop
+async def test_a_pooler_that_mixes_prepared_statements_up_is_named(
+    db: Db, database_url: str
+) -> None:
+    """As one in transaction mode does: another program's statement has the name already."""
+    async with JobEngine(database_url, prepare_threshold=0) as engine, engine.connection() as conn:
+        await conn.execute("prepare _pg3_0 as select 1", prepare=False)
+        with pytest.raises(EngineError, match="prepare_threshold=None"):
+            await calls.stats(conn)
+    never = JobEngine(database_url, prepare_threshold=None)
+    async with never as engine, engine.connection() as conn:
+        for _ in range(10):
+            await calls.stats(conn)
+        cursor = await conn.execute("select count(*) from pg_prepared_statements")
+        assert await cursor.fetchone() == (0,)
 
 
 @in_loop
