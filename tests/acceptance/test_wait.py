@@ -48,7 +48,7 @@ async def test_the_end_comes_with_its_output(db: Db, database_url: str, *, wake:
     async with site(database_url) as engine:
         await engine.enqueue("work", wake=wake)
         job = await claimed(engine)
-        waiting = asyncio.create_task(engine.wait(job.id, timeout=PATIENCE))
+        waiting = asyncio.create_task(engine.wait(job.id, timeout=10 * PATIENCE))
         await until(lambda: scalar(db, ASKS))
         await engine.finish(done(job, {"width": 640}))
         found: JobInfo = await within(waiting)

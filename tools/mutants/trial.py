@@ -1,0 +1,103 @@
+"""Runs tests in a copy of the checkout and says what they found."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+from tools.mutants.record import Chaos
+from tools.mutants.witness import ACCOUNT
+
+Verdict: TypeAlias = Literal["found", "survived", "broken"]
+
+PYTEST = ("-x", "-q", "-p", "no:cacheprovider", "-p", "tools.mutants.witness")
+# How long tests in a copy wait for what a bug may keep from coming (tests/acceptance/world.py).
+PATIENCE = {"JOBENGINE_TEST_PATIENCE": "10"}
+_LINE = 160
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of a run: `found` by a test, `survived` all of them, or `broken`: no answer."""
+
+    verdict: Verdict
+    by: str
+    says: str
+    seconds: float
+
+
+def run_tests(tree: Path, selection: Sequence[str], *, server: str | None, limit: float) -> Outcome:
+    """Run the tests of the copy, against the copy; `server` is a URL as in DATABASE_URL."""
+    account = tree / "account.json"
+    account.unlink(missing_ok=True)  # a copy has that of its original
+    environment = {ACCOUNT: str(account)} | PATIENCE
+    if server is not None:
+        environment["DATABASE_URL"] = server
+    began = time.monotonic()
+    code, output = _run(tree, ["pytest", *PYTEST, *selection], environment, limit)
+    seconds = time.monotonic() - began
+    if code is None:
+        return Outcome("broken", "", f"still running after {limit:.0f} s", seconds)
+    if not account.exists():
+        return Outcome("broken", "", _last_line(output), seconds)
+    return _judged(json.loads(account.read_text()), code, tree, seconds)
+
+
+def run_chaos(tree: Path, chaos: Chaos, *, limit: float) -> Outcome:
+    """Run the chaos runner of the copy: it ends with 1 where it saw a violation."""
+    began = time.monotonic()
+    arguments = ["tests.chaos", f"--seed={chaos.seed}", f"--seconds={chaos.seconds}"]
+    code, output = _run(tree, arguments, {}, limit)
+    verdicts: dict[int | None, Verdict] = {0: "survived", 1: "found"}
+    verdict = verdicts.get(code, "broken")
+    by = f"chaos, seed {chaos.seed}, {chaos.seconds} s"
+    return Outcome(verdict, by, _last_line(output), time.monotonic() - began)
+
+
+def _run(
+    tree: Path, arguments: Sequence[str], environment: Mapping[str, str], limit: float
+) -> tuple[int | None, str]:
+    """Run a module in the copy; None: it was killed, with all that it had started."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", *arguments],
+        cwd=tree,
+        env={**os.environ, "PYTHONPATH": str(tree), **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        output, _ = process.communicate(timeout=limit)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        return None, ""
+    return process.returncode, output
+
+
+def _judged(account: dict[str, Any], code: int, tree: Path, seconds: float) -> Outcome:
+    if not Path(account["package"]).is_relative_to(tree):
+        return Outcome("broken", "", f"tested {account['package']}, not the copy", seconds)
+    if "test" in account:
+        verdict: Verdict = "found" if account["finding"] else "broken"
+        return Outcome(verdict, account["test"], _first_line(account["says"]), seconds)
+    if code != 0 or not account["passed"]:
+        return Outcome("broken", "", f"pytest ended with {code}", seconds)
+    return Outcome("survived", "", f"{account['passed']} tests passed", seconds)
+
+
+def _first_line(text: str) -> str:
+    return text.strip().partition("\n")[0][:_LINE]
+
+
+def _last_line(output: str) -> str:
+    return output.strip().rpartition("\n")[2][:_LINE]
