@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from psycopg import AsyncConnection
 
-from jobengine import JobEngine, Report
+from jobengine import JobEngine, Report, schema
 from jobengine.embedded import EmbeddedPostgres
 from tests.acceptance.world import in_loop, site
 from tests.faults.embedded_owner import cluster_at
@@ -31,8 +32,8 @@ async def crash(server: EmbeddedPostgres) -> None:
 
 @in_loop
 async def test_no_lost_job_what_was_answered_survives_a_crash(server: EmbeddedPostgres) -> None:
-    async with JobEngine(server.url) as engine:
-        await engine.install()
+    async with await AsyncConnection.connect(server.url) as conn:
+        await schema.apply(conn)
     async with site(server.url) as engine:
         job_id = (await engine.enqueue("work", {"n": 1})).id
     await crash(server)

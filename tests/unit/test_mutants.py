@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from tools.mutants.__main__ import DOCUMENT
-from tools.mutants.record import DoesNotApply, Edit, Mutant
+from tools.mutants.record import Chaos, DoesNotApply, Edit, Mutant
 from tools.mutants.report import documented
 from tools.mutants.table import BUGS, THEMES
 from tools.mutants.tree import ROOT, copied, copy_checkout
-from tools.mutants.trial import Outcome, run_tests
+from tools.mutants.trial import Outcome, run_chaos, run_tests
 from tools.sql_rules.code import parsed, procedural, statements
 
 
@@ -88,7 +88,7 @@ def copy(tmp_path: Path) -> Path:
 
 
 def judged(copy: Path, text: str, limit: float = 60.0) -> Outcome:
-    (copy / "test_one.py").write_text(f"import psycopg, pytest\n{text}\n")
+    (copy / "test_one.py").write_text(f"import jobengine, psycopg, pytest\n{text}\n")
     return run_tests(copy, ["test_one.py"], server=None, limit=limit)
 
 
@@ -99,6 +99,7 @@ def judged(copy: Path, text: str, limit: float = 60.0) -> Outcome:
         ("assert 1 == 2", "found", "test_one.py::test_it"),
         ("raise psycopg.errors.InsufficientPrivilege", "found", "test_one.py::test_it"),
         ("raise KeyError from psycopg.errors.UndefinedColumn()", "broken", "test_one.py::test_it"),
+        ("raise jobengine.errors.SchemaMismatch", "broken", "test_one.py::test_it"),
         ("no_such_name", "broken", "test_one.py::test_it"),
         ("pytest.skip()", "broken", ""),
     ],
@@ -144,3 +145,12 @@ def test_a_copy_holds_the_checkout_as_it_is(tmp_path: Path) -> None:
         assert (tree / name).read_text() == after
         assert (ROOT / name).read_text() == before
     assert not tree.exists()
+
+
+@pytest.mark.parametrize("code, verdict", [(0, "survived"), (1, "found"), (2, "broken")])
+def test_the_chaos_runner_answers_by_its_exit_code(copy: Path, code: int, verdict: str) -> None:
+    (copy / "tests").mkdir()
+    runner = f"import sys\nprint('run:', *sys.argv[1:])\nsys.exit({code})\n"
+    (copy / "tests" / "chaos.py").write_text(runner)
+    outcome = run_chaos(copy, Chaos(seed=7, seconds=30), limit=60.0)
+    assert (outcome.verdict, outcome.says) == (verdict, "run: --seed=7 --seconds=30")

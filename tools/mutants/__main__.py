@@ -84,7 +84,8 @@ class Lab:
         """See that every test passes without a bug; it also leaves byte code for the copies."""
         server = self._servers.get()
         if self._chaos:
-            baseline = [_chaos(base, mutant) for mutant in mutants]
+            planned = {mutant.chaos for mutant in mutants if mutant.chaos}
+            baseline = [run_chaos(base, chaos, limit=CHAOS_LIMIT) for chaos in planned]
         else:
             selection = sorted({mutant.found_by for mutant in mutants})
             baseline = [run_tests(base, selection, server=server, limit=CHAOS_LIMIT)]

@@ -18,7 +18,9 @@ from tools.mutants.witness import ACCOUNT
 
 Verdict: TypeAlias = Literal["found", "survived", "broken"]
 
-PYTEST = ("-x", "-q", "-p", "no:cacheprovider", "-p", "tools.mutants.witness")
+# The plugins left out are a second of every run.
+WITHOUT = ("cacheprovider", "hypothesispytest", "xdist")
+PYTEST = ("-x", "-q", "-p", "tools.mutants.witness", *(f"-pno:{name}" for name in WITHOUT))
 # How long tests in a copy wait for what a bug may keep from coming (tests/acceptance/world.py).
 PATIENCE = {"JOBENGINE_TEST_PATIENCE": "10"}
 _LINE = 160

@@ -26,6 +26,18 @@ BUGS = (
         found_by="tests/sql/test_finish.py::test_snoozes_never_use_attempts_up",
     ),
     Mutant(
+        name="a failed attempt gives its epoch back",
+        breaks="The next holder has an epoch that was given before: the fence is open.",
+        edits=(
+            function(
+                "finish",
+                "else j.attempt end, j.lease_epoch,\n",
+                "else j.attempt end, j.lease_epoch - 1,\n",
+            ),
+        ),
+        found_by="tests/sql/test_finish_repeats.py::test_no_stale_effect_after_a_retried_failure",
+    ),
+    Mutant(
         name="a rejected job is tried again",
         breaks="What the handler knows to be hopeless is done five times.",
         edits=(function("finish", "            when t.outcome = 'rejected' then 'failed'\n", ""),),

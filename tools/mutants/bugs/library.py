@@ -9,7 +9,7 @@ BUGS = (
         name="marks are never reset",
         breaks="A retry, or a job that was committed late, is found when the worker is restarted.",
         edits=(module("claimer", "        self._marks.clear()\n", ""),),
-        found_by="tests/unit/test_claimer.py::test_a_job_behind_a_mark_is_found_by_the_next_look",
+        found_by="tests/unit/test_claimer.py::test_a_claim_that_is_not_full_looks_at_once_for_the_rest",
     ),
     Mutant(
         name="looks are put off for an hour",

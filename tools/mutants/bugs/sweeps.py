@@ -50,6 +50,18 @@ BUGS = (
         found_by="tests/sql/test_sweep.py::test_a_lease_runs_out_at_its_end_not_before",
     ),
     Mutant(
+        name="sweep gives the epoch back",
+        breaks="The silent holder and its successor have the same epoch: the fence is open.",
+        edits=(
+            function(
+                "_sweep_leases",
+                "else j.attempt end, j.lease_epoch,\n",
+                "else j.attempt end, j.lease_epoch - 1,\n",
+            ),
+        ),
+        found_by="tests/sql/test_finish_repeats.py::test_no_stale_effect",
+    ),
+    Mutant(
         name="lost leases have no bound",
         breaks="A job that kills every agent before its start kills them for ever.",
         edits=(

@@ -8,11 +8,7 @@ BUGS = (
     Mutant(
         name="the worker forgets to extend",
         breaks="Every job that takes longer than its lease is run twice.",
-        edits=(
-            module(
-                "_book", "held.extend_at <= now and not held.stopped", "held.extend_at < 0 <= now"
-            ),
-        ),
+        edits=(module("_book", "held.extend_at <= now and", "held.extend_at < 0 <= now and"),),
         found_by="tests/acceptance/test_worker_leases.py::"
         "test_no_double_claim_a_lease_is_kept_while_its_handler_runs",
     ),
@@ -38,13 +34,7 @@ BUGS = (
     Mutant(
         name="the worker ignores a lost lease",
         breaks="A handler goes on beside its successor.",
-        edits=(
-            module(
-                "worker",
-                'if answer.verdict != "ok":\n                held.stop(',
-                'if answer.verdict == "":\n                held.stop(',
-            ),
-        ),
+        edits=(module("worker", 'held.stop("lease_lost", answer.verdict)', "None"),),
         found_by="tests/acceptance/test_worker_leases.py::"
         "test_no_stale_effect_a_handler_whose_lease_is_lost_is_cancelled_and_reports_nothing",
     ),
@@ -104,14 +94,18 @@ BUGS = (
         breaks="Work that was done during a restart is done again.",
         edits=(
             module(
-                "_reporter",
-                'answers = await persistently(lambda: self._finish(reports), "finish")\n',
-                "try:\n            answers = await self._finish(reports)\n"
-                "        except Exception:\n            return\n",
+                "_reporter", "import InvalidArgument", "import EngineUnavailable, InvalidArgument"
             ),
+            module(
+                "_reporter",
+                "            except InvalidArgument as error:\n",
+                "            except EngineUnavailable:\n                return []\n"
+                "            except InvalidArgument as error:\n",
+            ),
+            module("_reporter", "answers or (), strict=True)", "answers or (), strict=False)"),
         ),
         found_by="tests/faults/test_worker_server.py::"
-        "test_results_of_the_outage_are_reported_after_it",
+        "test_a_result_whose_connection_was_cut_is_reported_again",
     ),
     Mutant(
         name="one broken report rejects its batch",
@@ -137,7 +131,7 @@ BUGS = (
             ),
         ),
         found_by="tests/faults/test_worker_server.py::"
-        "test_an_idle_worker_works_again_after_an_outage",
+        "test_a_result_whose_connection_was_cut_is_reported_again",
     ),
     Mutant(
         name="pauses between tries do not grow",
