@@ -5,13 +5,15 @@ from __future__ import annotations
 import ast
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tools.mutants.__main__ import DOCUMENT
+from tools.mutants.lab import Lab, NoBaseline
 from tools.mutants.record import Chaos, DoesNotApply, Edit, Mutant
-from tools.mutants.report import documented
+from tools.mutants.report import as_markdown, documented
 from tools.mutants.table import BUGS, THEMES
 from tools.mutants.tree import ROOT, copied, copy_checkout
 from tools.mutants.trial import Outcome, run_chaos, run_tests
@@ -147,10 +149,44 @@ def test_a_copy_holds_the_checkout_as_it_is(tmp_path: Path) -> None:
     assert not tree.exists()
 
 
-@pytest.mark.parametrize("code, verdict", [(0, "survived"), (1, "found"), (2, "broken")])
-def test_the_chaos_runner_answers_by_its_exit_code(copy: Path, code: int, verdict: str) -> None:
+def test_the_session_tells_what_came_of_each(capsys: pytest.CaptureFixture[str]) -> None:
+    bug = BUGS["NaN is stored as null"]
+    lost = replace(bug, name="lost", edits=(Edit("jobengine/_db.py", "no such text", ""),))
+    outcomes = Lab(1).tried([bug, lost])
+    assert {name: it.verdict for name, it in outcomes.items()} == {
+        bug.name: "found",
+        "lost": "broken",
+    }
+    assert "[2/2] broken in 0.0 s: lost" in capsys.readouterr().out
+    assert f"| {bug.name} | found | {bug.found_by}" in as_markdown(outcomes)
+
+
+def test_a_test_that_fails_without_a_bug_proves_nothing() -> None:
+    bug = next(iter(BUGS.values()))
+    with pytest.raises(NoBaseline):
+        Lab(1).tried([replace(bug, found_by="tests/unit/test_array.py::no_such_test")])
+
+
+RUNNER = """
+import pathlib, sys
+*named, report = sys.argv[1:]
+assert named == ["--seed=7", "--seconds=30", "--profile=all"]
+pathlib.Path(report.removeprefix("--json=")).write_text('{"violations": %s}')
+"""
+
+
+@pytest.mark.parametrize(
+    "runner, verdict, says",
+    [
+        (RUNNER % "[]", "survived", "no violation"),
+        (RUNNER % '["a", "b"]', "found", "a"),
+        ("exit('no server')", "broken", "no server"),
+    ],
+)
+def test_the_chaos_runner_finds_by_the_violations_that_it_reports(
+    copy: Path, runner: str, verdict: str, says: str
+) -> None:
     (copy / "tests").mkdir()
-    runner = f"import sys\nprint('run:', *sys.argv[1:])\nsys.exit({code})\n"
     (copy / "tests" / "chaos.py").write_text(runner)
     outcome = run_chaos(copy, Chaos(seed=7, seconds=30), limit=60.0)
-    assert (outcome.verdict, outcome.says) == (verdict, "run: --seed=7 --seconds=30")
+    assert (outcome.verdict, outcome.says) == (verdict, says)

@@ -30,10 +30,11 @@ class Edit:
 
 @dataclass(frozen=True, slots=True)
 class Chaos:
-    """A run of the chaos runner that has to find the bug as well."""
+    """A run of `python -m tests.chaos` that has to find the bug as well."""
 
     seed: int
     seconds: int
+    profile: str = "all"
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,9 +17,9 @@ A test that cannot fail proves nothing. So every bug below is planted, one at a 
 the checkout, and the test beside it has to fail there; in a copy without a bug it has to pass.
 
 ```
-python3 dev.py exec nox -s mutants                        # all of them
-python3 dev.py exec nox -s mutants -- --only "NAME"       # this one
-python3 dev.py exec nox -s mutants -- --chaos --jobs 1    # those marked *chaos*, by the runner
+python3 dev.py exec nox -s mutants                     # all of them
+python3 dev.py exec nox -s mutants -- --only "NAME"    # this one
+python3 dev.py exec nox -s mutants -- --chaos          # those marked *chaos*, by the chaos runner
 ```
 
 The exit code is 1 if one survives. A mutant that does not install, or makes a call fail because of

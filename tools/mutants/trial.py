@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -54,14 +54,21 @@ def run_tests(tree: Path, selection: Sequence[str], *, server: str | None, limit
 
 
 def run_chaos(tree: Path, chaos: Chaos, *, limit: float) -> Outcome:
-    """Run the chaos runner of the copy: it ends with 1 where it saw a violation."""
+    """Run the chaos runner of the copy; its report lists the violations that it saw."""
+    report = tree / "chaos.json"
+    report.unlink(missing_ok=True)
+    wanted = {**asdict(chaos), "json": report}
     began = time.monotonic()
-    arguments = ["tests.chaos", f"--seed={chaos.seed}", f"--seconds={chaos.seconds}"]
-    code, output = _run(tree, arguments, {}, limit)
-    verdicts: dict[int | None, Verdict] = {0: "survived", 1: "found"}
-    verdict = verdicts.get(code, "broken")
-    by = f"chaos, seed {chaos.seed}, {chaos.seconds} s"
-    return Outcome(verdict, by, _last_line(output), time.monotonic() - began)
+    arguments = (f"--{name}={value}" for name, value in wanted.items())
+    _, output = _run(tree, ["tests.chaos", *arguments], {}, limit)
+    seconds = time.monotonic() - began
+    by = f"chaos, seed {chaos.seed}, profile {chaos.profile}, {chaos.seconds} s"
+    if not report.exists():
+        return Outcome("broken", by, _last_line(output), seconds)
+    violations = json.loads(report.read_text())["violations"]
+    if not violations:
+        return Outcome("survived", by, "no violation", seconds)
+    return Outcome("found", by, _first_line(violations[0]), seconds)
 
 
 def _run(
