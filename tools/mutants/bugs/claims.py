@@ -79,7 +79,7 @@ BUGS = (
     ),
     Mutant(
         name="an expired job is handed out",
-        breaks="Work is done that nobody wants any more: an order at yesterday's price.",
+        breaks="Work is done that nobody wants any more.",
         edits=(
             function(
                 "_take", "coalesce(d.expires_at <= p_now, false) as lapses", "false as lapses"

@@ -45,7 +45,7 @@ BUGS = (
     ),
     Mutant(
         name="a begun at-most-once job that failed is tried again",
-        breaks="An order that was refused half-way is sent again.",
+        breaks="A payment that was refused half-way is sent again.",
         edits=(
             function(
                 "finish",
@@ -142,7 +142,7 @@ BUGS = (
     ),
     Mutant(
         name="a late finish is refused",
-        breaks="A trade that was made stays unknown although its agent says so.",
+        breaks="A payment that was made stays unknown although its agent says so.",
         edits=(
             function(
                 "_finish_late",

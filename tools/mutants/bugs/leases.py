@@ -78,7 +78,7 @@ BUGS = (
     ),
     Mutant(
         name="release gives a begun at-most-once job back",
-        breaks="A trade whose order may have been sent is sent again.",
+        breaks="A payment that may have been made is made again.",
         edits=(
             function(
                 "release",

@@ -178,7 +178,6 @@ BUGS = (
             ),
         ),
         found_by="tests/faults/test_crash.py::test_no_lost_job_what_was_answered_survives_a_crash",
-        chaos=Chaos(seed=1, seconds=30),
     ),
     Mutant(
         name="the engine's connections turn synchronous commit off",
@@ -191,5 +190,18 @@ BUGS = (
             ),
         ),
         found_by="tests/faults/test_crash.py::test_no_lost_job_what_was_answered_survives_a_crash",
+    ),
+    Mutant(
+        name="the embedded server does not wait for its commits",
+        breaks="What it acknowledged is gone when it is killed.",
+        edits=(
+            module(
+                "embedded/postgres",
+                '    "log_checkpoints": "off",\n',
+                '    "log_checkpoints": "off",\n    "synchronous_commit": "off",\n',
+            ),
+        ),
+        found_by="tests/faults/test_crash.py::test_no_lost_job_what_was_answered_survives_a_crash",
+        chaos=Chaos(seed=1, seconds=30),
     ),
 )

@@ -84,7 +84,7 @@ BUGS = (
     ),
     Mutant(
         name="retry takes unknown jobs",
-        breaks="A trade that may have been made is made again.",
+        breaks="A payment that may have been made is made again.",
         edits=(
             function(
                 "retry",
@@ -121,7 +121,7 @@ BUGS = (
     ),
     Mutant(
         name="prune removes unknown jobs",
-        breaks="A trade that nobody has looked into disappears.",
+        breaks="A payment that nobody has looked into disappears.",
         edits=(function("prune", " and e.status <> 'unknown'", ""),),
         found_by="tests/sql/test_prune.py::test_unknown_and_unsettled_jobs_stay_whatever_their_age",
     ),

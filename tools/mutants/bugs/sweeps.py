@@ -87,7 +87,7 @@ BUGS = (
     ),
     Mutant(
         name="a begun at-most-once job runs again",
-        breaks="A trade is made twice because its agent lost the connection.",
+        breaks="A payment is made twice because its agent lost the connection.",
         edits=(
             function(
                 "_sweep_leases",

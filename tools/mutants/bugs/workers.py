@@ -58,7 +58,7 @@ BUGS = (
     ),
     Mutant(
         name="a drain gives begun at-most-once jobs back",
-        breaks="A trade that was cut short is neither made nor unknown until its lease runs out.",
+        breaks="A payment that was cut short is neither made nor unknown until its lease runs out.",
         edits=(
             module(
                 "_book",
