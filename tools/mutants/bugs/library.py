@@ -190,6 +190,7 @@ BUGS = (
             ),
         ),
         found_by="tests/faults/test_crash.py::test_no_lost_job_what_was_answered_survives_a_crash",
+        chaos=Chaos(seed=1, seconds=30),
     ),
     Mutant(
         name="the embedded server does not wait for its commits",
@@ -202,6 +203,5 @@ BUGS = (
             ),
         ),
         found_by="tests/faults/test_crash.py::test_no_lost_job_what_was_answered_survives_a_crash",
-        chaos=Chaos(seed=1, seconds=30),
     ),
 )
