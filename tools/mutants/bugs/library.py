@@ -112,7 +112,7 @@ BUGS = (
                 "left = 3600.0 if deadline is None else deadline - time.monotonic()",
             ),
         ),
-        found_by="tests/acceptance/test_wait.py::test_the_end_comes_with_its_output",
+        found_by="tests/acceptance/test_wait.py::test_an_end_that_nobody_is_told_of_is_found",
     ),
     Mutant(
         name="enqueue ignores the caller's connection",
