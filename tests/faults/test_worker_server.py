@@ -227,3 +227,24 @@ async def test_a_worker_without_its_listener_gets_a_new_one(db: Db, database_url
                 await until(lambda: asleep(db, worker))
                 (job_id,) = await enqueue(other)
                 assert (await end(other, job_id)).status == "completed"
+
+
+@in_loop
+async def test_a_result_whose_connection_was_cut_is_reported_again(
+    db: Db, database_url: str
+) -> None:
+    """The handler cuts every connection, so the report of its result meets a dead one.
+
+    With one slot nothing else has a connection meanwhile, and nothing else asks for one first.
+    """
+
+    async def cut(_: Job) -> str:
+        assert scalar(db, TERMINATE) > 1
+        return "done"
+
+    async with site(database_url) as engine:
+        await enqueue(engine, lease=600)
+        async with working(worker_of(engine, cut, concurrency=1, poll=3600, sweep_every=3600)):
+            await until(lambda: counts(db)["ended"])
+        [row] = db.execute("select status, output, attempt from jobengine.ended").fetchall()
+        assert row == {"status": "completed", "output": "done", "attempt": 1}
