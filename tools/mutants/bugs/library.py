@@ -184,7 +184,7 @@ BUGS = (
         breaks="Results that were acknowledged are gone after a crash of the server.",
         edits=(
             module(
-                "engine",
+                "_pool",
                 'kwargs={"autocommit": True,',
                 'kwargs={"options": "-c synchronous_commit=off", "autocommit": True,',
             ),
