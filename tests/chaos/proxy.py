@@ -13,7 +13,7 @@ import socket
 import struct
 import threading
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -181,8 +181,9 @@ class Proxy:
         await writer.drain()
 
     async def _quiet(self) -> None:
-        while (left := self._quiet_until - self._loop.time()) > 0:
-            await asyncio.sleep(min(left, 0.1))  # `pass_all` may shorten it
+        # In short steps: `pass_all` may end the silence early.
+        while (left := self._quiet_until - self._loop.time()) > 0:  # noqa: ASYNC110
+            await asyncio.sleep(min(left, 0.1))
 
 
 class _Link:
@@ -251,7 +252,7 @@ class _Link:
             writer.transport.abort()
 
 
-async def _first_end(ways: list[Awaitable[None]]) -> None:
+async def _first_end(ways: Sequence[Awaitable[None]]) -> None:
     tasks = [asyncio.ensure_future(way) for way in ways]
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
