@@ -104,7 +104,8 @@ class Proxy:
         self._do(lambda: self._reset(share))
 
     def pass_all(self) -> None:
-        """End every spoiling but the choice of answers."""
+        """Spoil nothing from now on."""
+        self._choose = never
         for spoil in (self.stall, self.trickle, self.refuse):
             spoil(0)
 

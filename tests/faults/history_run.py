@@ -53,8 +53,8 @@ select j.job_id::text, j.dedup_key,
              where f.job_id = j.job_id and f.error_message is not null) as failures,
        (select coalesce(jsonb_object_agg(s.status, s.jobs), '{}')
         from (select t.status, sum(t.change) as jobs from public.settled t
-              where t.job_id = j.job_id group by t.status) s) as settled,
-       e.settle_error is not null as unsettled
+              where t.job_id = j.job_id and t.status <> 'pending' group by t.status) s) as settled,
+       e.settle_error is not null as unsettled, j.delivery, j.input ->> 'parent' as parent
 from jobengine.job j
 left join jobengine.ended e on e.job_id = j.job_id
 """
@@ -124,7 +124,7 @@ def run(
                 time.sleep(0.01)
             crew.kill(chance)
         crew.wait()
-    return read(folder), _finals(conn)
+    return read(folder), finals(conn)
 
 
 def _ended(conn: psycopg.Connection[Any]) -> int:
@@ -133,7 +133,8 @@ def _ended(conn: psycopg.Connection[Any]) -> int:
     return int(row["jobs"])
 
 
-def _finals(conn: psycopg.Connection[Any]) -> list[Final]:
+def finals(conn: psycopg.Connection[Any]) -> list[Final]:
+    """Return where each job is, by the tables, for a connection with rows as dictionaries."""
     rows = conn.execute(FINALS.encode()).fetchall()
     return [
         Final(
@@ -142,10 +143,11 @@ def _finals(conn: psycopg.Connection[Any]) -> list[Final]:
             failures=tuple(row["failures"]),
             **{
                 name: row[name]
-                for name in ("places", "status", "epoch", "attempt", "max_attempts", "token")
+                for name in (
+                    *("places", "status", "epoch", "attempt", "max_attempts", "token"),
+                    *("settled", "unsettled", "delivery", "parent"),
+                )
             },
-            settled=row["settled"],
-            unsettled=row["unsettled"],
         )
         for row in rows
     ]
