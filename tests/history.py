@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 NEVER = float("inf")
+LIVE = "live:"  # begins the keys that are unique only while their job lives
 ACCEPTED = ("ok", "retried", "settle_failed")
 
 

@@ -9,7 +9,17 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 
-from tests.history import Claimed, Enqueued, Final, History, Move, Ordered, Parent, Reported
+from tests.history import (
+    LIVE,
+    Claimed,
+    Enqueued,
+    Final,
+    History,
+    Move,
+    Ordered,
+    Parent,
+    Reported,
+)
 
 KEEPS = ("start", "extend")  # what leaves the lease with its holder
 RETRIABLE = ("failed", "cancelled", "expired")
@@ -43,6 +53,7 @@ def violations(
         *_settled_equals_ended(by_job),
         *_parents_equal_ended(parents, by_job),
         *_legal_moves(moves, steps),
+        *_one_live_job_per_key(moves, by_job),
     ]
 
 
@@ -61,13 +72,14 @@ def _no_lost_job(enqueued: list[Enqueued], finals: dict[str, Final]) -> Iterator
 
 
 def _one_job_per_key(enqueued: list[Enqueued], finals: dict[str, Final]) -> Iterator[str]:
+    """Find keys with several jobs; a live key may have one after the other."""
     jobs: defaultdict[str, set[str]] = defaultdict(set)
     for key, job in [(entry.key, entry.job) for entry in enqueued] + [
         (final.key, final.job) for final in finals.values()
     ]:
         jobs[key] |= {job} if job else set()
     for key, found in jobs.items():
-        if len(found) > 1:
+        if len(found) > 1 and not key.startswith(LIVE):
             yield f"one_job_per_key: {key} has {len(found)}"
 
 
@@ -247,3 +259,17 @@ def _legal_moves(moves: Sequence[Move], steps: Steps) -> Iterator[str]:
         allowed = (1,) if leased and move.status != "expired" else (0, 1) if leased else (0,)
         if move.epoch - before.epoch not in allowed:
             yield f"legal_moves: {move.job} came from epoch {before.epoch} to {move.epoch}"
+
+
+def _one_live_job_per_key(moves: Sequence[Move], finals: dict[str, Final]) -> Iterator[str]:
+    """Find live keys that two jobs had at a time."""
+    alive: dict[str, str] = {}
+    for move in moves:
+        key = finals[move.job].key if move.job in finals else ""
+        if not key.startswith(LIVE):
+            continue
+        if move.status not in ("pending", "claimed", "running"):
+            if alive.get(key) == move.job:
+                del alive[key]
+        elif alive.setdefault(key, move.job) != move.job:
+            yield f"one_job_per_key: {move.job} lives beside another of {key}"

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+# An actor finds the code that the runner runs, and no other that may be installed.
 ROOT = Path(__file__).parents[2]
 PATIENCE = 60.0  # for an actor that is told to go home
 

@@ -30,6 +30,7 @@ SOME_ROWS = {
     "parent": "select 1 from public.parent order by name desc limit 200 for update skip locked",
     "lease": "select 1 from jobengine.lease limit 20 for update skip locked",
 }
+SAY_SECONDS = 30
 TRIES = 20  # to find somebody who holds work
 
 
@@ -42,6 +43,7 @@ class Nemesis:
     proxy: Proxy
     server: EmbeddedPostgres
     admin_url: str
+    say: Callable[[str], None]
     done: Counter[str] = field(default_factory=Counter)
     log: list[str] = field(default_factory=list)
     interruptions: list[tuple[str, float]] = field(default_factory=list)
@@ -56,6 +58,8 @@ class Nemesis:
             self._wait(fault.at - done_at)
             self.crew.look_after(self.crew.actors)
             self._do(fault)
+            if fault.at // SAY_SECONDS > done_at // SAY_SECONDS:
+                self.say(f"{fault.at:.0f} of {self.plan.seconds:g} s, {self.done.total()} faults")
             done_at = fault.at
         self._wait(self.plan.seconds - done_at)
         self.proxy.pass_all()

@@ -25,6 +25,7 @@ class Report:
     moves: int
     redeliveries: int
     stale: int
+    interruptions: int
     recovery_median: float | None
     recovery_worst: float | None
     recoveries: int

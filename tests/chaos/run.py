@@ -31,6 +31,7 @@ from tests.planting import Bug, plant
 # Once the faults are over every job ends within: a lease, three backoffs of a settle (1 + 2 + 4 s)
 # and the work itself. The rest is patience with a busy machine.
 DRAIN_SECONDS = 60.0
+STUCK_SECONDS = 20.0  # without any change: it will not come to its end
 LEAVE_SECONDS = 10.0  # for backends to notice that their clients are gone
 # A commit survives the death of any process. Without fsync, since only the death of the machine
 # would tell the difference, and a recovery that syncs every file first takes seconds.
@@ -85,14 +86,13 @@ def _run(
         for statement in options.statements:
             admin.execute(statement.encode())
     with Proxy(server.url, swallow=plan.loses) as proxy, _crew(proxy.url, traces, plan) as crew:
-        nemesis = Nemesis(plan, crew, proxy, server, admin_url)
+        nemesis = Nemesis(plan, crew, proxy, server, admin_url, options.say)
         _until_busy(admin_url)
-        options.say("faults …")
         nemesis.run()
-        options.say("drain …")
+        options.say("drain")
         drain = _drain(crew, admin_url)
         faults = {**nemesis.done, **{f"lost {op}": n for op, n in proxy.swallowed.items()}}
-    options.say("judgement …")
+    options.say("judgement")
     return _judge(nemesis, read(traces), admin_url, drain, faults), nemesis.log
 
 
@@ -129,14 +129,19 @@ def _until_busy(admin_url: str) -> None:
 def _drain(crew: Crew, admin_url: str) -> float:
     """Let everything come to its end; return how long that took."""
     crew.retire("producer", "steward")
-    began = time.monotonic()
+    began = changed = time.monotonic()
+    before: dict[str, int] = {}
     with database(admin_url) as admin:
-        while (left := host.left(admin)) and time.monotonic() - began < DRAIN_SECONDS:
+        while left := host.left(admin):
+            now = time.monotonic()
+            if left != before:
+                before, changed = left, now
+            if now - began > DRAIN_SECONDS or now - changed > STUCK_SECONDS:
+                crew.problems.append(f"liveness: {left} left {now - began:.0f} s after the faults")
+                break
             crew.look_after(crew.actors)
             time.sleep(0.05)
     took = time.monotonic() - began
-    if left:
-        crew.problems.append(f"liveness: {left} after {took:.0f} s without a fault")
     crew.retire("worker", "agent")
     return took
 
@@ -161,6 +166,7 @@ def _judge(
         moves=len(moves),
         redeliveries=report.redeliveries(history),
         stale=report.stale(history.reported),
+        interruptions=len(nemesis.interruptions),
         recovery_median=middle,
         recovery_worst=worst,
         recoveries=len(recoveries),

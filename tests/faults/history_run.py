@@ -22,6 +22,7 @@ ROOT = Path(__file__).parents[2]
 HOST = """
 drop table if exists public.settled;
 create table public.settled (job_id uuid not null, status text not null, change integer not null);
+create index on public.settled (job_id);
 create or replace function public.settle_history(p_jobs jobengine.settled_job[]) returns void
 language sql security definer set search_path = public, pg_temp as $$
     insert into public.settled

@@ -286,6 +286,28 @@ def test_legal_moves(steps: str, found: list[str]) -> None:
     assert violations(History(), [], moves=moves, steps=LEGAL) == found
 
 
+@pytest.mark.parametrize(
+    "steps, found",
+    [
+        ("i:pending i:running i:completed j:pending j:running", []),
+        ("i:pending j:pending", ["one_job_per_key: j lives beside another of live:k"]),
+        ("i:pending i:cancelled j:pending j:failed i:pending", []),
+        ("i:pending i:unknown j:pending i:failed", []),
+        (
+            "i:pending i:unknown j:pending i:failed i:pending",
+            ["one_job_per_key: i lives beside another of live:k"],
+        ),
+    ],
+)
+def test_one_live_job_per_key(steps: str, found: list[str]) -> None:
+    words = [step.split(":") for step in steps.split()]
+    moves = [Move(job, status, 0) for job, status in words]
+    finals = [replace(FINAL, job=job, key="live:k") for job in "ij"]
+    history = History([Enqueued("live:k", "i"), Enqueued("live:k", "j")])
+    named = [v for v in violations(history, finals, moves=moves) if v.startswith("one_job")]
+    assert named == found
+
+
 def test_a_repeated_claim_is_asked_when_its_first_try_was(tmp_path: Path) -> None:
     lines = [
         '{"call": "a/1", "op": "claim", "agent": "a", "request": "r", "asked": 1.0, "items": []}',
