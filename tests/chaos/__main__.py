@@ -54,6 +54,7 @@ def _explain(outcome: Outcome, command: str) -> None:
     print(f"\n{len(found)} violations:", *found[:SHOWN], sep="\n  ")
     print("\nthe last faults:", *outcome.log[-SHOWN:], sep="\n  ")
     print(f"\nserver's data, histories and schedule: {outcome.folder}")
+    print(f"what was said of a job: grep -h JOB {outcome.folder}/history/*.jsonl")
     print(f"the same plan again: {command}")
 
 

@@ -108,6 +108,7 @@ where application_name = 'jobengine' and exists (select from jobengine.ended)
 """
 
 LEFTOVERS = {
+    "live keys of ended jobs": "select count(*) as n from jobengine.live_key",
     "connections": """select count(*) as n from pg_stat_activity
         where backend_type = 'client backend' and pid <> pg_backend_pid()""",
     "advisory locks": """select count(*) as n from pg_locks

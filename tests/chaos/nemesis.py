@@ -75,8 +75,9 @@ class Nemesis:
         except psycopg.Error:  # the server is still down from the fault before
             happened = False
         self.done[fault.kind] += happened
-        took = f"{began - self.began:8.2f} s  {fault.kind}, {time.monotonic() - began:.2f} s"
-        self.log.append(f"{took}{'' if happened else ', no victim'}  ({fault})")
+        took = f"{began - self.began:8.2f} s  {fault.kind:<13} {time.monotonic() - began:.2f} s"
+        chosen = f"who {fault.who:.3f}, length {fault.length:.3f}"
+        self.log.append(f"{took}  {chosen}{'' if happened else ', no victim'}")
 
     def _wait(self, seconds: float) -> None:
         """Wait, and do meanwhile what is due."""

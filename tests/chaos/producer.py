@@ -11,8 +11,10 @@ import psycopg
 from jobengine import Enqueued, NewJob
 from tests.chaos.again import until_answered
 from tests.chaos.notebook import NotedEngine
+from tests.history import LIVE
 
 BACKLOG = 200  # jobs that wait; more would only make the drain longer
+LIVE_KEYS = "abcdefgh"
 KINDS = {"jobs": 55, "family": 30, "rollback": 8, "again": 7}  # in a hundred
 
 
@@ -25,6 +27,11 @@ async def work(engine: NotedEngine, chance: random.Random, stop: asyncio.Event) 
             continue
         await producer.put_in()
         await asyncio.sleep(chance.uniform(0.0, 0.05))
+
+
+def noted_key(job: NewJob) -> str:
+    """Return the key as the checker knows it."""
+    return job.dedup_key or f"{LIVE}{job.live_key}"
 
 
 class Producer:
@@ -54,7 +61,7 @@ class Producer:
         """Enqueue in a call of its own."""
 
         async def enqueue() -> None:
-            call = self.notebook.ask("enqueue", [job.dedup_key for job in jobs])
+            call = self.notebook.ask("enqueue", [noted_key(job) for job in jobs])
             self.answered(call, await self.engine.enqueue_many(jobs))
 
         await until_answered(enqueue)
@@ -65,7 +72,7 @@ class Producer:
         children = [self.child(name) for _ in range(self.chance.randint(2, 8))]
 
         async def enqueue() -> None:
-            call = self.notebook.ask("enqueue", [job.dedup_key for job in children])
+            call = self.notebook.ask("enqueue", [noted_key(job) for job in children])
             answers = await self.in_transaction(name, children, rollback=rollback)
             if rollback:
                 self.notebook.answer(call, [["rolled_back", None]] * len(children))
@@ -89,12 +96,15 @@ class Producer:
     def job(self) -> NewJob:
         job_type = "once" if self.chance.random() < 0.25 else "again"
         odd = self.chance.random()
+        if 0.5 < odd < 0.55:
+            return NewJob(job_type=job_type, live_key=self.chance.choice(LIVE_KEYS))
         return NewJob(
             job_type=job_type,
             dedup_key=self.key(),
             priority=self.chance.randint(0, 9),
             delay=0.3 if odd < 0.03 else None,
             expires_in=0.5 if odd > 0.97 else None,
+            max_attempts=self.chance.choice((None, None, None, 1, 2)),
         )
 
     def child(self, parent: str) -> NewJob:

@@ -43,7 +43,7 @@ select jobengine.register_job_type(
 
 # Plain tables: the view and the functions are what is being judged.
 FINALS = """
-select j.job_id::text, j.dedup_key,
+select j.job_id::text, coalesce(j.dedup_key, 'live:' || j.live_key) as key,
        (select count(*) from jobengine.ready r where r.job_id = j.job_id)
        + (select count(*) from jobengine.lease l where l.job_id = j.job_id)
        + (select count(*) from jobengine.ended x where x.job_id = j.job_id) as places,
@@ -140,7 +140,7 @@ def finals(conn: psycopg.Connection[Any]) -> list[Final]:
     return [
         Final(
             job=row["job_id"],
-            key=row["dedup_key"],
+            key=row["key"],
             failures=tuple(row["failures"]),
             **{
                 name: row[name]
