@@ -31,6 +31,7 @@ ROLES: dict[str, Role] = {
 
 async def main(role: str, url: str, name: str, folder: str, seed: str) -> None:
     """Play the role until SIGTERM, or until the runner is gone."""
+    play = ROLES[role]
     threading.Thread(target=end_with_the_runner, daemon=True).start()
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
@@ -38,7 +39,7 @@ async def main(role: str, url: str, name: str, folder: str, seed: str) -> None:
     note_claims(notebook)
     chance = random.Random(f"{seed}/{name}")  # noqa: S311 - repeatable, not secret
     async with opened(url, notebook) as engine:
-        await ROLES[role](engine, chance, stop)
+        await play(engine, chance, stop)
 
 
 def end_with_the_runner() -> None:

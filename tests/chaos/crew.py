@@ -94,6 +94,7 @@ class Crew:
         for actor in actors:
             if actor.process is not None and (code := actor.process.poll()) is not None:
                 self._note(actor, f"ended with {code}")
+                _end(actor)
                 self.hire(actor)
 
     def retire(self, *roles: str) -> None:

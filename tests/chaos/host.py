@@ -110,12 +110,13 @@ where application_name = 'jobengine' and exists (select from jobengine.ended)
 LEFTOVERS = {
     "live keys of ended jobs": "select count(*) as n from jobengine.live_key",
     "connections": """select count(*) as n from pg_stat_activity
-        where backend_type = 'client backend' and pid <> pg_backend_pid()""",
-    "advisory locks": """select count(*) as n from pg_locks
-        where locktype = 'advisory' and pid <> pg_backend_pid()""",
+        where datname = current_database() and backend_type = 'client backend'
+          and pid <> pg_backend_pid()""",
+    "advisory locks": """select count(*) as n from pg_locks l
+        join pg_database d on d.oid = l.database and d.datname = current_database()
+        where l.locktype = 'advisory' and l.pid <> pg_backend_pid()""",
     "transactions left open": """select count(*) as n from pg_stat_activity
-        where state like 'idle in transaction%'""",
-    "prepared transactions": "select count(*) as n from pg_prepared_xacts",
+        where datname = current_database() and state like 'idle in transaction%'""",
 }
 
 Db = psycopg.Connection[Any]

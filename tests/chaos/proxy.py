@@ -176,6 +176,7 @@ class Proxy:
         while data and self._loop.time() < self._slow_until:
             writer.write(data[:TRICKLE_BYTES])
             data = data[TRICKLE_BYTES:]
+            await writer.drain()
             await asyncio.sleep(TRICKLE_PAUSE)
             await self._quiet()
         writer.write(data)

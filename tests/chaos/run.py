@@ -32,10 +32,14 @@ from tests.planting import Bug, plant
 # and the work itself. The rest is patience with a busy machine.
 DRAIN_SECONDS = 60.0
 STUCK_SECONDS = 20.0  # without any change: it will not come to its end
+COME_SECONDS = 30.0  # for the crew to begin
 LEAVE_SECONDS = 10.0  # for backends to notice that their clients are gone
 # A commit survives the death of any process. Without fsync, since only the death of the machine
 # would tell the difference, and a recovery that syncs every file first takes seconds.
 SETTINGS = {"synchronous_commit": "on"}
+
+
+Connection = psycopg.Connection[Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +91,7 @@ def _run(
             admin.execute(statement.encode())
     with Proxy(server.url, swallow=plan.loses) as proxy, _crew(proxy.url, traces, plan) as crew:
         nemesis = Nemesis(plan, crew, proxy, server, admin_url, options.say)
-        _until_busy(admin_url)
+        _until_busy(crew, admin_url)
         nemesis.run()
         options.say("drain")
         drain = _drain(crew, admin_url)
@@ -103,10 +107,21 @@ async def _install(url: str) -> None:
 
 
 @contextlib.contextmanager
-def database(url: str) -> Iterator[psycopg.Connection[Any]]:
-    """Yield a connection of the runner's own, past the proxy."""
-    with psycopg.connect(url, autocommit=True, row_factory=dict_row) as conn:
+def database(url: str) -> Iterator[Connection]:
+    """Yield a connection of the runner's own, past the proxy; the last crash may be just over."""
+    with _patiently(lambda: psycopg.connect(url, autocommit=True, row_factory=dict_row)) as conn:
         yield conn
+
+
+def _patiently(connect: Callable[[], Connection]) -> Connection:
+    deadline = time.monotonic() + COME_SECONDS
+    while True:
+        try:
+            return connect()
+        except psycopg.OperationalError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
 
 
 @contextlib.contextmanager
@@ -119,10 +134,12 @@ def _crew(url: str, traces: Path, plan: Plan) -> Iterator[Crew]:
         crew.disband()
 
 
-def _until_busy(admin_url: str) -> None:
-    """Wait until everybody has come and jobs end."""
+def _until_busy(crew: Crew, admin_url: str) -> None:
+    """Wait until everybody has come and jobs end; with a broken engine that may never be."""
+    deadline = time.monotonic() + COME_SECONDS
     with database(admin_url) as admin:
-        while host.busy(admin) < sum(CREW.values()):
+        while host.busy(admin) < sum(CREW.values()) and time.monotonic() < deadline:
+            crew.look_after(crew.actors)
             time.sleep(0.05)
 
 
@@ -175,7 +192,7 @@ def _judge(
     )
 
 
-def _leftovers(admin: psycopg.Connection[Any]) -> list[str]:
+def _leftovers(admin: Connection) -> list[str]:
     """Name what is left when the server has had time to notice that everybody is gone."""
     deadline = time.monotonic() + LEAVE_SECONDS
     while (found := host.leftovers(admin)) and time.monotonic() < deadline:
