@@ -130,6 +130,7 @@ class Move:
     job: str
     status: str
     epoch: int
+    request: str | None = None  # of the claim that took the lease
 
 
 @dataclass(slots=True)

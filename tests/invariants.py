@@ -52,6 +52,7 @@ def violations(
         *_attempts(history.claimed, by_job),
         *_settled_equals_ended(by_job),
         *_parents_equal_ended(parents, by_job),
+        *_repeats_tell_all(history.claimed, moves, orders),
         *_legal_moves(moves, steps),
         *_one_live_job_per_key(moves, by_job),
     ]
@@ -122,6 +123,22 @@ def _no_double_claim(
                     yield f"no_double_claim: {job} epoch {first.epoch} was given twice"
             elif second.answered < min([runs_out, *left[lease], *stopped]):
                 yield f"no_double_claim: {job} epoch {second.epoch} came while the last was live"
+
+
+def _repeats_tell_all(
+    claimed: list[Claimed], moves: Sequence[Move], orders: dict[str, list[Ordered]]
+) -> Iterator[str]:
+    """Find leases that a claim took and its repeat did not name, although they were live."""
+    told: defaultdict[str, list[Claimed]] = defaultdict(list)
+    for claim in claimed:
+        if claim.request is not None:
+            told[claim.request].append(claim)
+    for job, epoch, request in {(move.job, move.epoch, move.request) for move in moves}:
+        claims = told.get(request or "", [])
+        live = any(claim.answered < claim.asked + claim.seconds for claim in claims)
+        named = any((claim.job, claim.epoch) == (job, epoch) for claim in claims)
+        if live and not named and not orders.get(job):
+            yield f"no_lost_claim: {job} epoch {epoch} was taken and not told to who repeated"
 
 
 def _at_most_once(

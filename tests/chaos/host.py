@@ -54,7 +54,8 @@ create table public.move (
     number bigint generated always as identity,
     job_id uuid not null,
     status text not null,
-    epoch integer not null
+    epoch integer not null,
+    request_id text
 );
 create function public.note_move() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
@@ -66,8 +67,8 @@ declare
                                else 'running' end end;
 begin
     if (to_jsonb(new) ->> 'lapsed') is distinct from 'true' then
-        insert into public.move (job_id, status, epoch)
-        values (new.job_id, v_status, new.lease_epoch);
+        insert into public.move (job_id, status, epoch, request_id)
+        values (new.job_id, v_status, new.lease_epoch, to_jsonb(new) ->> 'request_id');
     end if;
     return null;
 end
@@ -145,9 +146,10 @@ def parents(admin: Db) -> list[Parent]:
 def moves(admin: Db) -> list[Move]:
     """Return every move of every job, in order."""
     rows = admin.execute(
-        "select job_id::text as job, status, epoch from public.move order by number"
+        "select job_id::text as job, status, epoch, request_id as request"
+        " from public.move order by number"
     ).fetchall()
-    return [Move(row["job"], row["status"], row["epoch"]) for row in rows]
+    return [Move(**row) for row in rows]
 
 
 def legal_steps() -> frozenset[tuple[str, str]]:

@@ -31,7 +31,7 @@ from tests.planting import Bug, plant
 # Once the faults are over every job ends within: a lease, three backoffs of a settle (1 + 2 + 4 s)
 # and the work itself. The rest is patience with a busy machine.
 DRAIN_SECONDS = 60.0
-STUCK_SECONDS = 20.0  # without any change: it will not come to its end
+STUCK_SECONDS = 30.0  # without any change: it will not come to its end
 COME_SECONDS = 30.0  # for the crew to begin
 LEAVE_SECONDS = 10.0  # for backends to notice that their clients are gone
 # A commit survives the death of any process. Without fsync, since only the death of the machine

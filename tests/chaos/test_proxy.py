@@ -114,8 +114,8 @@ def test_a_stall_holds_everything_back_and_loses_nothing(jobs: Db, proxy: Proxy)
     with connect(proxy) as conn, ThreadPoolExecutor(1) as pool:
         proxy.stall(3600)
         calling = pool.submit(enqueue, conn, "a")
-        time.sleep(0.1)  # nothing may come of it, however long one waits
-        assert not calling.done()
+        with pytest.raises(TimeoutError):
+            calling.result(0.1)
         assert there(jobs) == 0
         proxy.pass_all()
         assert calling.result(30) == "ok"

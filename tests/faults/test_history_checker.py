@@ -161,6 +161,21 @@ def test_a_lease_may_be_given_again_to_its_own_request() -> None:
     assert found == ["no_double_claim: j epoch 2 was given twice"]
 
 
+@pytest.mark.parametrize(
+    "asked, request_id, found",
+    [
+        (0.6, "r", ["no_lost_claim: i epoch 1 was taken and not told to who repeated"]),
+        (0.6, "s", []),
+        (-1.0, "r", []),  # the first try's leases may have run out before the repeat
+    ],
+)
+def test_no_lost_claim(asked: float, request_id: str, found: list[str]) -> None:
+    repeat = replace(AGAIN, request="r", asked=asked)
+    moves = [Move("j", "running", 2, "r"), Move("i", "running", 1, request_id)]
+    judged = violations(History(claimed=[repeat]), [], moves=moves)
+    assert [line for line in judged if line.startswith("no_lost_claim")] == found
+
+
 def test_a_repeat_is_one_report_with_its_first_try() -> None:
     unheard = replace(DONE, verdict=None, status=None)
     repeat = replace(DONE, verdict="duplicate", asked=0.9)
