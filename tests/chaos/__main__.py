@@ -1,6 +1,7 @@
 """`python -m tests.chaos`: break everything for a while and judge what the engine made of it.
 
 Exit code 0: nothing is wrong. 1: an invariant is broken; seed, schedule and traces are named.
+2: the run itself broke down, and nothing was judged.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import json
 import secrets
 import shlex
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -33,7 +35,11 @@ def main(arguments: Sequence[str]) -> int:
         keep=wanted.keep,
         say=lambda line: print(line, file=sys.stderr, flush=True),
     )
-    outcome = run(make(seed, seconds, wanted.profile), options)
+    try:
+        outcome = run(make(seed, seconds, wanted.profile), options)
+    except Exception:  # noqa: BLE001 - its traceback is all there is to say
+        traceback.print_exc()
+        return 2
     print("\n".join(outcome.report.lines()))
     if wanted.json is not None:
         wanted.json.write_text(json.dumps(outcome.report.as_json(), indent=2) + "\n")

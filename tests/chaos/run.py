@@ -66,29 +66,42 @@ def run(plan: Plan, options: Options | None = None) -> Outcome:
     """Carry the plan out and judge what came of it."""
     wanted = options or Options()
     folder = Path(tempfile.mkdtemp(prefix="jobengine-chaos-"))
-    folder.chmod(0o755)  # as root the server runs as another user, which must reach its data
-    traces = folder / "history"
-    traces.mkdir()
-    settings = {**SETTINGS, **wanted.settings}
-    with EmbeddedPostgres(folder / "postgres", settings=settings, durable=False) as server:
-        made, log = _run(plan, wanted, server, traces)
+    try:
+        made, log = _run_in(folder, plan, wanted)
+    except BaseException:
+        shutil.rmtree(folder)
+        raise
     (folder / "schedule.txt").write_text("\n".join(log) + "\n")
     if not made.violations and not wanted.keep:
         shutil.rmtree(folder)
     return Outcome(made, log, folder)
 
 
-def _run(
-    plan: Plan, options: Options, server: EmbeddedPostgres, traces: Path
-) -> tuple[Report, list[str]]:
-    admin_url = make_conninfo(server.admin_url, dbname="jobengine")
-    asyncio.run(_install(server.url))
-    with database(admin_url) as admin, database(server.url) as owner:
+def _run_in(folder: Path, plan: Plan, options: Options) -> tuple[Report, list[str]]:
+    folder.chmod(0o755)  # as root the server runs as another user, which must reach its data
+    traces = folder / "history"
+    traces.mkdir()
+    settings = {**SETTINGS, **options.settings}
+    with EmbeddedPostgres(folder / "postgres", settings=settings, durable=False) as server:
+        admin_url = make_conninfo(server.admin_url, dbname="jobengine")
+        asyncio.run(_install(server.url))
+        _furnish(server.url, admin_url, options)
+        return _run(plan, options, server, admin_url, traces)
+
+
+def _furnish(url: str, admin_url: str, options: Options) -> None:
+    """Make the host's tables, and break what is to be broken."""
+    with database(admin_url) as admin, database(url) as owner:
         host.furnish(owner, admin)
         for bug in options.bugs:
             plant(admin, bug)
         for statement in options.statements:
             admin.execute(statement.encode())
+
+
+def _run(
+    plan: Plan, options: Options, server: EmbeddedPostgres, admin_url: str, traces: Path
+) -> tuple[Report, list[str]]:
     with Proxy(server.url, swallow=plan.loses) as proxy, _crew(proxy.url, traces, plan) as crew:
         nemesis = Nemesis(plan, crew, proxy, server, admin_url, options.say)
         _until_busy(crew, admin_url)
