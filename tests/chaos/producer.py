@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from collections.abc import Sequence
 
@@ -86,11 +87,14 @@ class Producer:
     ) -> Sequence[Enqueued]:
         """Return the answers when the transaction has ended."""
         insert = "insert into public.parent (name, jobs) values (%s, %s) on conflict do nothing"
-        async with self.engine.connection() as conn, conn.transaction():
-            await conn.execute(insert, (name, len(children)))
-            answers = await self.engine.enqueue_many(children, connection=conn)
-            if rollback:
-                raise psycopg.Rollback
+        answers: Sequence[Enqueued] = ()
+        # psycopg lets its Rollback out when the connection broke meanwhile: rolled back all the same.
+        with contextlib.suppress(psycopg.Rollback):
+            async with self.engine.connection() as conn, conn.transaction():
+                await conn.execute(insert, (name, len(children)))
+                answers = await self.engine.enqueue_many(children, connection=conn)
+                if rollback:
+                    raise psycopg.Rollback
         return answers
 
     def job(self) -> NewJob:
