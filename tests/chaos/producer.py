@@ -88,7 +88,7 @@ class Producer:
         """Return the answers when the transaction has ended."""
         insert = "insert into public.parent (name, jobs) values (%s, %s) on conflict do nothing"
         answers: Sequence[Enqueued] = ()
-        # psycopg lets its Rollback out when the connection broke meanwhile: rolled back all the same.
+        # psycopg lets its Rollback out where the connection broke: rolled back all the same.
         with contextlib.suppress(psycopg.Rollback):
             async with self.engine.connection() as conn, conn.transaction():
                 await conn.execute(insert, (name, len(children)))
