@@ -53,6 +53,7 @@ def violations(
         *_settled_equals_ended(by_job),
         *_parents_equal_ended(parents, by_job),
         *_repeats_tell_all(history.claimed, moves, orders),
+        *_begun_by_the_holder(history.reported, moves),
         *_legal_moves(moves, steps),
         *_one_live_job_per_key(moves, by_job),
     ]
@@ -173,6 +174,21 @@ def _no_stale_effect(
         final = finals.get(report.job)
         if final and report.token == final.token and report.epoch != final.epoch:
             yield f"no_stale_effect: {report.job} was ended by epoch {report.epoch}"
+
+
+def _begun_by_the_holder(reported: list[Reported], moves: Sequence[Move]) -> Iterator[str]:
+    """Find leases that began although nobody's start on them was heard."""
+    begun = {
+        (report.job, report.epoch)
+        for report in reported
+        if report.outcome == "start" and not report.refused
+    }
+    last: dict[str, str] = {}
+    for move in moves:
+        before, last[move.job] = last.get(move.job), move.status
+        started = (before, move.status) == ("claimed", "running")
+        if started and (move.job, move.epoch) not in begun:
+            yield f"no_stale_effect: {move.job} epoch {move.epoch} was begun by none of its holders"
 
 
 def _refused_has_no_effect(reported: list[Reported], finals: dict[str, Final]) -> Iterator[str]:

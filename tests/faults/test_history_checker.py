@@ -189,6 +189,15 @@ def test_no_stale_effect_of_a_start_that_was_said_to_be_a_repeat() -> None:
     assert found == ["no_stale_effect: j heard epoch 1 after a newer lease"]
 
 
+@pytest.mark.parametrize("verdict, epoch, right", [("ok", 2, 1), (None, 2, 1), ("ok", 1, 0)])
+def test_no_stale_effect_of_a_start(verdict: str | None, epoch: int, right: int) -> None:
+    start = Reported("b/0/0", "j", epoch, "start", 0.75, verdict)
+    moves = [Move("j", "claimed", 2), Move("j", "running", 2)]
+    judged = violations(History(reported=[start]), [], moves=moves)
+    found = "no_stale_effect: j epoch 2 was begun by none of its holders"
+    assert judged.count(found) == 1 - right
+
+
 STARTED = Reported("a/0/0", "j", 1, "start", 0.2, "ok")
 ONCE = replace(FINAL, delivery="at_most_once")
 
