@@ -20,7 +20,7 @@ A report without a token has one of its own, the call's name and the item's plac
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -131,6 +131,16 @@ class Move:
     status: str
     epoch: int
     request: str | None = None  # of the claim that took the lease
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Audit:
+    """What triggers and the host's tables tell beside where each job is in the end."""
+
+    parents: Sequence[Parent] = ()
+    moves: Sequence[Move] = ()
+    steps: frozenset[tuple[str, str]] = frozenset()  # legal pairs of statuses, from `none` on
+    kept: Sequence[tuple[str, int]] = ()  # leases, by job and epoch, whose end was put off
 
 
 @dataclass(slots=True)

@@ -11,6 +11,7 @@ from itertools import pairwise
 
 from tests.history import (
     LIVE,
+    Audit,
     Claimed,
     Enqueued,
     Final,
@@ -23,20 +24,11 @@ from tests.history import (
 
 KEEPS = ("start", "extend")  # what leaves the lease with its holder
 RETRIABLE = ("failed", "cancelled", "expired")
-Steps = frozenset[tuple[str, str]]
 
 
-def violations(
-    history: History,
-    finals: Iterable[Final],
-    parents: Sequence[Parent] = (),
-    moves: Sequence[Move] = (),
-    steps: Steps = frozenset(),
-) -> list[str]:
-    """Name every broken invariant; an empty list means that the history is right.
-
-    `steps` are the legal pairs of statuses for the moves, from `none` on.
-    """
+def violations(history: History, finals: Iterable[Final], audit: Audit | None = None) -> list[str]:
+    """Name every broken invariant; an empty list means that the history is right."""
+    tables = audit or Audit()
     by_job = {final.job: final for final in finals}
     leases = _leases(history.claimed)
     orders = _orders(history.ordered)
@@ -51,11 +43,11 @@ def violations(
         *_orders_were_heard(orders, by_job),
         *_attempts(history.claimed, by_job),
         *_settled_equals_ended(by_job),
-        *_parents_equal_ended(parents, by_job),
-        *_repeats_tell_all(history.claimed, moves, orders),
-        *_begun_by_the_holder(history.reported, moves),
-        *_legal_moves(moves, steps),
-        *_one_live_job_per_key(moves, by_job),
+        *_parents_equal_ended(tables.parents, by_job),
+        *_repeats_tell_all(history.claimed, tables.moves, orders),
+        *_kept_by_the_holder(history.reported, tables.kept),
+        *_legal_moves(tables.moves, tables.steps),
+        *_one_live_job_per_key(tables.moves, by_job),
     ]
 
 
@@ -176,19 +168,15 @@ def _no_stale_effect(
             yield f"no_stale_effect: {report.job} was ended by epoch {report.epoch}"
 
 
-def _begun_by_the_holder(reported: list[Reported], moves: Sequence[Move]) -> Iterator[str]:
-    """Find leases that began although nobody's start on them was heard."""
-    begun = {
+def _kept_by_the_holder(reported: list[Reported], kept: Iterable[tuple[str, int]]) -> Iterator[str]:
+    """Find leases that were begun or made longer although none of their holders was heard."""
+    heard = {
         (report.job, report.epoch)
         for report in reported
-        if report.outcome == "start" and not report.refused
+        if report.outcome in KEEPS and not report.refused
     }
-    last: dict[str, str] = {}
-    for move in moves:
-        before, last[move.job] = last.get(move.job), move.status
-        started = (before, move.status) == ("claimed", "running")
-        if started and (move.job, move.epoch) not in begun:
-            yield f"no_stale_effect: {move.job} epoch {move.epoch} was begun by none of its holders"
+    for job, epoch in sorted(set(kept) - heard):
+        yield f"no_stale_effect: {job} epoch {epoch} was kept by none of its holders"
 
 
 def _refused_has_no_effect(reported: list[Reported], finals: dict[str, Final]) -> Iterator[str]:
@@ -280,7 +268,7 @@ def _parents_equal_ended(parents: Sequence[Parent], finals: dict[str, Final]) ->
         yield f"no_lost_job: parent {name} was rolled back, its jobs were not"
 
 
-def _legal_moves(moves: Sequence[Move], steps: Steps) -> Iterator[str]:
+def _legal_moves(moves: Sequence[Move], steps: frozenset[tuple[str, str]]) -> Iterator[str]:
     """Find steps that no call may make, and epochs that were skipped or given twice."""
     last: dict[str, Move] = {}
     for move in moves:

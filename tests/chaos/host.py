@@ -8,7 +8,7 @@ import psycopg
 
 from tests.contract.documents import diagram
 from tests.faults.history_run import HOST, finals
-from tests.history import Final, Move, Parent
+from tests.history import Audit, Final, Move, Parent
 
 ENDS = ("completed", "failed", "cancelled", "expired", "unknown")
 LEASE_SECONDS = 1.0
@@ -73,6 +73,14 @@ begin
     return null;
 end
 $$;
+create table public.kept (job_id uuid not null, epoch integer not null);
+create function public.note_kept() returns trigger
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+    insert into public.kept (job_id, epoch) values (new.job_id, new.lease_epoch);
+    return null;
+end
+$$;
 create trigger note_move after insert on jobengine.ready
     for each row execute function public.note_move();
 create trigger note_move after insert on jobengine.lease
@@ -80,11 +88,19 @@ create trigger note_move after insert on jobengine.lease
 create trigger note_start after update on jobengine.lease
     for each row when (old.started_at is null and new.started_at is not null)
     execute function public.note_move();
+create trigger note_kept after update on jobengine.lease
+    for each row when (old.lease_expires_at <> new.lease_expires_at and not new.lapsed)
+    execute function public.note_kept();
 create trigger note_move after insert on jobengine.ended
     for each row execute function public.note_move();
 create trigger note_resolution after update on jobengine.ended
     for each row when (old.status <> new.status) execute function public.note_move();
 """
+
+MOVED = """
+select job_id::text as job, status, epoch, request_id as request from public.move order by number
+"""
+KEPT = "select distinct job_id::text as job, epoch from public.kept"
 
 TYPE = """
 select jobengine.register_job_type(
@@ -137,24 +153,19 @@ def final_jobs(admin: Db) -> list[Final]:
     return finals(admin)
 
 
-def parents(admin: Db) -> list[Parent]:
-    """Return every parent with its counters."""
+def audit(admin: Db) -> Audit:
+    """Return what the triggers and the parents tell, and what docs/states.md allows."""
+    return Audit(
+        parents=_parents(admin),
+        moves=[Move(**row) for row in admin.execute(MOVED.encode()).fetchall()],
+        steps=frozenset(diagram("states.md")),
+        kept=[(row["job"], row["epoch"]) for row in admin.execute(KEPT.encode()).fetchall()],
+    )
+
+
+def _parents(admin: Db) -> list[Parent]:
     rows = admin.execute("select * from public.parent").fetchall()
     return [Parent(row["name"], row["jobs"], {end: row[end] for end in ENDS}) for row in rows]
-
-
-def moves(admin: Db) -> list[Move]:
-    """Return every move of every job, in order."""
-    rows = admin.execute(
-        "select job_id::text as job, status, epoch, request_id as request"
-        " from public.move order by number"
-    ).fetchall()
-    return [Move(**row) for row in rows]
-
-
-def legal_steps() -> frozenset[tuple[str, str]]:
-    """Return what docs/states.md draws."""
-    return frozenset(diagram("states.md"))
 
 
 def busy(admin: Db) -> int:

@@ -180,9 +180,9 @@ def _judge(
     nemesis: Nemesis, history: History, admin_url: str, drain: float, faults: dict[str, int]
 ) -> Report:
     with database(admin_url) as admin:
-        finals, parents, moves = host.final_jobs(admin), host.parents(admin), host.moves(admin)
+        finals, audit = host.final_jobs(admin), host.audit(admin)
         left_behind = _leftovers(admin)
-    found = violations(history, finals, parents, moves, host.legal_steps())
+    found = violations(history, finals, audit)
     recoveries = report.recoveries(nemesis.interruptions, history)
     middle, worst = report.middle(recoveries)
     return Report(
@@ -192,8 +192,8 @@ def _judge(
         faults=faults,
         operations=report.operations(history),
         jobs=len(finals),
-        parents=len(parents),
-        moves=len(moves),
+        parents=len(audit.parents),
+        moves=len(audit.moves),
         redeliveries=report.redeliveries(history),
         stale=report.stale(history.reported),
         interruptions=len(nemesis.interruptions),

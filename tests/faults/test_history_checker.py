@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.history import (
+    Audit,
     Claimed,
     Enqueued,
     Final,
@@ -172,7 +173,7 @@ def test_a_lease_may_be_given_again_to_its_own_request() -> None:
 def test_no_lost_claim(asked: float, request_id: str, found: list[str]) -> None:
     repeat = replace(AGAIN, request="r", asked=asked)
     moves = [Move("j", "running", 2, "r"), Move("i", "running", 1, request_id)]
-    judged = violations(History(claimed=[repeat]), [], moves=moves)
+    judged = violations(History(claimed=[repeat]), [], Audit(moves=moves))
     assert [line for line in judged if line.startswith("no_lost_claim")] == found
 
 
@@ -189,13 +190,17 @@ def test_no_stale_effect_of_a_start_that_was_said_to_be_a_repeat() -> None:
     assert found == ["no_stale_effect: j heard epoch 1 after a newer lease"]
 
 
-@pytest.mark.parametrize("verdict, epoch, right", [("ok", 2, 1), (None, 2, 1), ("ok", 1, 0)])
-def test_no_stale_effect_of_a_start(verdict: str | None, epoch: int, right: int) -> None:
-    start = Reported("b/0/0", "j", epoch, "start", 0.75, verdict)
-    moves = [Move("j", "claimed", 2), Move("j", "running", 2)]
-    judged = violations(History(reported=[start]), [], moves=moves)
-    found = "no_stale_effect: j epoch 2 was begun by none of its holders"
-    assert judged.count(found) == 1 - right
+@pytest.mark.parametrize("outcome", ["start", "extend"])
+@pytest.mark.parametrize(
+    "verdict, epoch, broken",
+    [("ok", 2, 0), (None, 2, 0), ("ok", 1, 1), ("stale_lease", 2, 1)],
+)
+def test_no_stale_effect_on_the_lease_of_another(
+    outcome: str, verdict: str | None, epoch: int, broken: int
+) -> None:
+    said = Reported("b/0/0", "j", epoch, outcome, 0.75, verdict)
+    found = violations(History(reported=[said]), [], Audit(kept=[("j", 2), ("j", 2)]))
+    assert found == broken * ["no_stale_effect: j epoch 2 was kept by none of its holders"]
 
 
 STARTED = Reported("a/0/0", "j", 1, "start", 0.2, "ok")
@@ -277,7 +282,7 @@ PARENT = Parent("p", 1, {"completed": 1, "failed": 0})
 )
 def test_parents(parents: list[Parent], found: list[str]) -> None:
     history = History([Enqueued("k", "j")], [CLAIM, AGAIN], [FAILED, DONE])
-    assert violations(history, [CHILD], parents) == found
+    assert violations(history, [CHILD], Audit(parents=parents)) == found
 
 
 LEGAL = frozenset(
@@ -307,7 +312,7 @@ LEGAL = frozenset(
 def test_legal_moves(steps: str, found: list[str]) -> None:
     words = [step.split("/") for step in steps.split()]
     moves = [Move("j", status, int(epoch)) for status, epoch in words]
-    assert violations(History(), [], moves=moves, steps=LEGAL) == found
+    assert violations(History(), [], Audit(moves=moves, steps=LEGAL)) == found
 
 
 @pytest.mark.parametrize(
@@ -328,7 +333,7 @@ def test_one_live_job_per_key(steps: str, found: list[str]) -> None:
     moves = [Move(job, status, 0) for job, status in words]
     finals = [replace(FINAL, job=job, key="live:k") for job in "ij"]
     history = History([Enqueued("live:k", "i"), Enqueued("live:k", "j")])
-    named = [v for v in violations(history, finals, moves=moves) if v.startswith("one_job")]
+    named = [v for v in violations(history, finals, Audit(moves=moves)) if v.startswith("one_job")]
     assert named == found
 
 
