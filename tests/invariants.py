@@ -180,9 +180,13 @@ def _kept_by_the_holder(reported: list[Reported], kept: Iterable[tuple[str, int]
 
 
 def _refused_has_no_effect(reported: list[Reported], finals: dict[str, Final]) -> Iterator[str]:
-    """Find reports that show although each time they were made they were refused."""
+    """Find reports that show although each time they were made they were refused.
+
+    A holder who was asked to stop may say so in the operator's words, as does the sweep that ends
+    the job in his place: such words show nothing.
+    """
     refused: dict[tuple[str, str], bool] = {}
-    for report in reported:
+    for report in [report for report in reported if report.outcome != "cancelled"]:
         key = (report.job, report.token)
         refused[key] = refused.get(key, True) and report.refused
     for (job, token), always in refused.items():

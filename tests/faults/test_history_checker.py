@@ -190,6 +190,12 @@ def test_no_stale_effect_of_a_start_that_was_said_to_be_a_repeat() -> None:
     assert found == ["no_stale_effect: j heard epoch 1 after a newer lease"]
 
 
+def test_a_holder_and_the_sweep_may_stop_a_job_in_the_same_words() -> None:
+    late = replace(DONE, token="reason", outcome="cancelled", verdict="duplicate", status=None)
+    final = replace(FINAL, status="cancelled", token="reason", settled={"cancelled": 1})
+    assert judged(reported=[FAILED, late], finals=[final]) == []
+
+
 @pytest.mark.parametrize("outcome", ["start", "extend"])
 @pytest.mark.parametrize(
     "verdict, epoch, broken",
