@@ -68,6 +68,12 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session
+def soak(session: nox.Session) -> None:
+    """Break everything while jobs run, and judge: `-- --minutes N --seed S`."""
+    session.run("python", "-m", "tests.chaos", *(session.posargs or ["--minutes=10"]))
+
+
+@nox.session
 def lock(session: nox.Session) -> None:
     """Write requirements/*.txt anew; `-- --upgrade` takes newer versions."""
     for name, sources in {
