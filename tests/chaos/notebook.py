@@ -80,11 +80,13 @@ class NotedEngine(JobEngine):
         self._answer(call, answers)
         return answers
 
-    async def finish(self, reports: Iterable[Report]) -> Sequence[Finished]:
+    async def finish(
+        self, reports: Iterable[Report], *, job_types: Sequence[str] | None = None
+    ) -> Sequence[Finished]:
         said = list(reports)
         items = [[str(r.job_id), r.lease_epoch, r.outcome, *_token(r)] for r in said]
         call = self.notebook.ask("report", items)
-        answers = await super().finish(said)
+        answers = await super().finish(said, job_types=job_types)
         self.notebook.answer(call, [[a.verdict, a.status] for a in answers])
         return answers
 
