@@ -93,7 +93,9 @@ def signalled(db: Db, user: User, job_type: str = "trade") -> tuple[UUID, UUID]:
 
 
 def retry(db: Db, job_id: UUID) -> str:
-    verdict: str = row(db, "select verdict from jobengine.retry(array[%s::uuid])", job_id)["verdict"]
+    verdict: str = row(db, "select verdict from jobengine.retry(array[%s::uuid])", job_id)[
+        "verdict"
+    ]
     return verdict
 
 
@@ -145,9 +147,9 @@ def test_a_compilation_that_fails_says_why(
 
 def test_a_cancelled_compilation_is_failed_and_its_retry_compiles(pdb: Db, anna: User) -> None:
     version_id = compiling(pdb, anna)
-    job_id = row(
-        pdb, "select last_job_id from public.ea_versions where id = %s", version_id
-    )["last_job_id"]
+    job_id = row(pdb, "select last_job_id from public.ea_versions where id = %s", version_id)[
+        "last_job_id"
+    ]
     cancel(pdb, anna, job_id, "enough")
     assert version(pdb, version_id) == ("failed", "enough")
     assert retry(pdb, job_id) == "ok"
@@ -451,9 +453,7 @@ def test_a_strangers_signal_is_not_touched(pdb: Db, anna: User, bert: User) -> N
     ],
 )
 def test_closing_leaves_an_event(pdb: Db, anna: User, outcome: str, event: str) -> None:
-    job_id = new_job(
-        pdb, anna.id, "close_position", input={"ticket": "12"}, agent_id=anna.agent
-    )
+    job_id = new_job(pdb, anna.id, "close_position", input={"ticket": "12"}, agent_id=anna.agent)
     work(pdb, anna.agent, outcome, {"closed_price": 1.2, "pnl": -3.456})
     assert events(pdb, job_id) == ["requested", event]
     found = row(
@@ -483,9 +483,9 @@ def test_a_deal_is_told_once(pdb: Db, anna: User) -> None:
     jobs = [new_job(pdb, anna.id, "trade", agent_id=anna.agent) for _ in range(2)]
     for _ in jobs:
         work(pdb, anna.agent, "completed", {"deal_id": deal})
-    assert row(
-        pdb, "select count(*) from public.trade_events where deal_id = %s", deal
-    ) == {"count": 1}
+    assert row(pdb, "select count(*) from public.trade_events where deal_id = %s", deal) == {
+        "count": 1
+    }
 
 
 def test_reads_have_no_parent(pdb: Db, anna: User) -> None:
