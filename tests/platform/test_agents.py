@@ -96,9 +96,10 @@ def test_pairing_refuses_a_strangers_account(pdb: Db, anna: User, bert: User) ->
 
 
 def test_the_old_key_is_good_for_ten_minutes(pdb: Db, anna: User, still: Clock) -> None:
-    assert one(pdb, "agent_rotate_key", user=anna.id, agent_id=anna.agent, **OTHER)[
-        "key_prefix"
-    ] == "hgfedcba"
+    assert (
+        one(pdb, "agent_rotate_key", user=anna.id, agent_id=anna.agent, **OTHER)["key_prefix"]
+        == "hgfedcba"
+    )
     found = one(pdb, "agent_credentials", agent_id=anna.agent)
     assert (found["key_hash"], found["key_digest"]) == ("other", b"o" * 32)
     assert (found["previous_key_hash"], found["previous_key_digest"]) == (HASH, DIGEST)
@@ -124,7 +125,7 @@ def test_a_revoked_agent_gets_no_new_key(pdb: Db, anna: User) -> None:
 
 def test_a_digest_is_remembered_only_for_the_key_that_it_is_of(pdb: Db, anna: User) -> None:
     digest = b"d" * 32
-    arguments = {"agent_id": anna.agent, "key_digest": digest}
+    arguments: dict[str, Any] = {"agent_id": anna.agent, "key_digest": digest}
     assert value(pdb, "agent_set_digest", key_hash="not it", **arguments) is False
     assert one(pdb, "agent_credentials", agent_id=anna.agent)["key_digest"] == DIGEST
     assert value(pdb, "agent_set_digest", key_hash=HASH, **arguments) is True
@@ -210,9 +211,7 @@ def test_a_page_begins_after_an_agent(pdb: Db, anna: User) -> None:
 
 
 @pytest.mark.parametrize("sign", ["agent_heartbeat", "agent_seen"])
-def test_an_agent_is_online_degraded_offline(
-    pdb: Db, anna: User, still: Clock, sign: str
-) -> None:
+def test_an_agent_is_online_degraded_offline(pdb: Db, anna: User, still: Clock, sign: str) -> None:
     """6 and 10 minutes: the edge belongs to the worse side."""
     assert status(pdb, anna) == ("offline", False)
     if sign == "agent_heartbeat":
@@ -263,7 +262,9 @@ def test_a_heartbeat_is_kept(pdb: Db, anna: User) -> None:
     assert found["last_heartbeat"] == found["last_seen_at"] is not None
     call(pdb, "agent_heartbeat", agent_id=anna.agent)  # says nothing of itself: nothing changes
     kept = row(
-        pdb, "select status, metrics, agent_version from public.mt5_agents where id = %s", anna.agent
+        pdb,
+        "select status, metrics, agent_version from public.mt5_agents where id = %s",
+        anna.agent,
     )
     assert tuple(kept.values()) == ("ok", metrics, "1.2")
 
@@ -326,17 +327,18 @@ def test_an_agents_queues(pdb: Db, anna: User) -> None:
     }
 
 
-def test_a_claim_gives_the_job_with_the_names_of_the_source_documents(
-    pdb: Db, anna: User
-) -> None:
+def test_a_claim_gives_the_job_with_the_names_of_the_source_documents(pdb: Db, anna: User) -> None:
     job_id = new_job(pdb, anna.id, "trade", input={"symbol": "EURUSD"}, agent_id=anna.agent)
     job = claim(pdb, anna.agent)
     assert job is not None
     assert job["claimed_at"] is not None
     told = {name: job[name] for name in ("id", "user_id", "agent_id", "job_type", "status")}
     assert told == {
-        **{"id": job_id, "user_id": anna.id, "agent_id": anna.agent},
-        **{"job_type": "trade", "status": "running"},
+        "id": job_id,
+        "user_id": anna.id,
+        "agent_id": anna.agent,
+        "job_type": "trade",
+        "status": "running",
     }
     assert (job["input_data"], job["broker_connection_id"], job["priority"]) == (
         *({"symbol": "EURUSD"}, anna.account, 0),

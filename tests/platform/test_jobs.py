@@ -211,8 +211,8 @@ def test_an_order_expires(  # noqa: PLR0917 - the columns of a table
 
 def test_keys(pdb: Db, anna: User) -> None:
     for key in ("dedup_key", "live_key"):
-        arguments = {"user": anna.id, "job_type": "get_account", key: "same"}
-        first, second = one(pdb, "job_create", **arguments), one(pdb, "job_create", **arguments)
+        arguments: dict[str, Any] = {"job_type": "get_account", key: "same"}
+        first, second = (one(pdb, "job_create", user=anna.id, **arguments) for _ in range(2))
         assert (first["verdict"], second["verdict"]) == ("ok", "duplicate")
         assert first["job_id"] == second["job_id"]
 
@@ -228,7 +228,7 @@ def test_a_repeated_order_is_noted_once(pdb: Db, anna: User) -> None:
 
 
 def test_only_the_service_acts_for_another(pdb: Db, anna: User, bert: User) -> None:
-    as_bert = {"job_type": "get_account", "user_id": bert.id}
+    as_bert: dict[str, Any] = {"job_type": "get_account", "user_id": bert.id}
     assert refused(pdb, "job_create", user=anna.id, **as_bert) == ("FX404", "not_found", "user")
     assert refused(pdb, "job_create", job_type="get_account") == ("FX404", "not_found", "user")
     assert one(pdb, "job_create", **as_bert)["verdict"] == "ok"
@@ -297,7 +297,7 @@ def test_a_job_with_strange_meta_does_not_hide_the_others(pdb: Db, anna: User) -
     pdb.execute(
         "select jobengine.enqueue(array['get_account'], p_tenant_ids => array[%s::uuid],"
         " p_queues => array['agent/me'],"
-        " p_metas => array['{\"parent_id\": \"x\", \"broker_connection_id\": 5}'::jsonb])",
+        ' p_metas => array[\'{"parent_id": "x", "broker_connection_id": 5}\'::jsonb])',
         (anna.id,),
     )
     [job] = call(pdb, "job_list", user=anna.id)
@@ -326,15 +326,11 @@ def test_agents_that_claim_at_once_never_get_the_same_job(
     assert set(taken) == jobs
 
 
-def test_a_claim_that_is_not_committed_is_passed_by(
-    pdb: Db, platform_url: str, anna: User
-) -> None:
+def test_a_claim_that_is_not_committed_is_passed_by(pdb: Db, platform_url: str, anna: User) -> None:
     other = new_agent(pdb, anna.id, anna.account)
     jobs = {new_job(pdb, anna.id, "get_account") for _ in range(2)}
     with psycopg.connect(platform_url, row_factory=dict_row) as first:
-        held = first.execute(
-            "select id from public.claim_next_job(%s)", (anna.agent,)
-        ).fetchall()
+        held = first.execute("select id from public.claim_next_job(%s)", (anna.agent,)).fetchall()
         taken = claim(pdb, other)
         assert taken is not None
         assert {held[0]["id"], taken["id"]} == jobs

@@ -128,7 +128,7 @@ def with_rows(db: Db) -> User:
     return user
 
 
-def attempt(db: Db, role: str, user: User, verb: str, table: str, whose: User) -> str:
+def attempt(db: Db, role: str, user: User, verb: str, table: str, *, whose: User) -> str:
     """Try it and undo it: `allowed`, `refused`, or `nothing` (no row met)."""
     owner, column, *_ = RIGHTS[table]
     key: object = whose.account if table == "public.connections" else whose.id
@@ -145,15 +145,16 @@ def attempt(db: Db, role: str, user: User, verb: str, table: str, whose: User) -
         "update": "update {table} set {column} = {column} where {owner} = %s",
         "delete": "delete from {table} where {owner} = %s",
     }
-    done = -1
+    statement = sql.SQL(statements[verb]).format(**names)
     try:
-        with acting(db, role, None if role == "service_role" else user.id):
-            done = db.execute(sql.SQL(statements[verb]).format(**names), (key,)).rowcount
-            raise psycopg.Rollback
+        with (
+            db.transaction(force_rollback=True),
+            acting(db, role, None if role == "service_role" else user.id),
+        ):
+            return "allowed" if db.execute(statement, (key,)).rowcount else "nothing"
     except psycopg.Error as error:
         # a right is looked at before the row's values: another error says that there is one
         return "refused" if error.sqlstate in REFUSED else "allowed"
-    return "allowed" if done else "nothing"
 
 
 def expected(role: str, verb: str, table: str, whose: str) -> set[str]:
@@ -173,7 +174,7 @@ def test_every_role_may_do_what_it_should_and_no_more(
 ) -> None:
     whose = {"owner": owner, "stranger": stranger}
     tried = {
-        (role, verb, name): attempt(rdb, role, owner, verb, table, whose[name])
+        (role, verb, name): attempt(rdb, role, owner, verb, table, whose=whose[name])
         for role, verb, name in product(ROLES, sorted(ALL), whose)
     }
     assert {
@@ -227,7 +228,7 @@ def test_no_role_may_call_the_engine(rdb: Db, role: str) -> None:
 
 
 def test_a_functions_owner_rights_are_safe(rdb: Db) -> None:
-    """Every function pins its search path, and those with their owner's rights are its table's owner's."""
+    """Every function pins its search path and belongs to the owner of the tables."""
     found = rdb.execute(
         "select p.proname from pg_proc p where p.pronamespace = 'public'::regnamespace"
         " and (p.proconfig is null or not p.proconfig @> array['search_path=pg_catalog, pg_temp']"
@@ -262,24 +263,23 @@ def test_a_user_cannot_make_a_row_that_points_at_a_strangers(
         )["id"]
         return found
 
+    strategy = (
+        "insert into public.tv_strategies (user_id, name, webhook_secret, broker_connection_id)"
+        " values (%(me)s, 's', %(any)s, %(other)s)"
+    )
+    version = (
+        "insert into public.ea_versions (user_id, project_id, version_number)"
+        " values (%(me)s, %(other)s, 9)"
+    )
+    current = "update public.ea_projects set current_version_id = %(other)s where user_id = %(me)s"
     for statement, other in (
-        (
-            "insert into public.tv_strategies (user_id, name, webhook_secret, broker_connection_id)"
-            " values (%(me)s, 's', %(any)s, %(other)s)",
-            stranger.account,
-        ),
-        (
-            "insert into public.ea_versions (user_id, project_id, version_number)"
-            " values (%(me)s, %(other)s, 9)",
-            foreign("ea_projects"),
-        ),
-        (
-            "update public.ea_projects set current_version_id = %(other)s where user_id = %(me)s",
-            foreign("ea_versions"),
-        ),
+        (strategy, stranger.account),
+        (version, foreign("ea_projects")),
+        (current, foreign("ea_versions")),
     ):
+        values = {"me": owner.id, "any": str(uuid4()), "other": other}
         with (
             pytest.raises(psycopg.errors.ForeignKeyViolation),
             acting(rdb, "authenticated", owner.id),
         ):
-            rdb.execute(statement.encode(), {"me": owner.id, "any": str(uuid4()), "other": other})
+            rdb.execute(statement.encode(), values)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Any
 from uuid import UUID, uuid4
 
 import psycopg
@@ -109,8 +110,11 @@ def cancel(db: Db, user: User, job_id: UUID, reason: str | None = None) -> None:
 def test_a_compilation_that_succeeds_stores_the_artifact(pdb: Db, anna: User) -> None:
     version_id = compiling(pdb, anna)
     output = {
-        **{"artifact_path": "a/b.ex5", "log_path": "a/b.log", "warnings": 2},
-        **{"sha256": "ab" * 32, "size_bytes": 1000},
+        "artifact_path": "a/b.ex5",
+        "log_path": "a/b.log",
+        "warnings": 2,
+        "sha256": "ab" * 32,
+        "size_bytes": 1000,
     }
     work(pdb, anna.agent, "completed", output)
     assert version(pdb, version_id) == ("compiled", None)
@@ -243,7 +247,7 @@ def test_a_strangers_version_is_no_parent(pdb: Db, anna: User, bert: User) -> No
         ("stop", "stopping", "stopped", "stopped_at"),
     ],
 )
-def test_a_deployment_follows_its_jobs(
+def test_a_deployment_follows_its_jobs(  # noqa: PLR0917 - the columns of a table
     pdb: Db, anna: User, job_type: str, meanwhile: str, done: str, at: str
 ) -> None:
     deployment_id = new_deployment(pdb, anna.id)
@@ -329,7 +333,7 @@ def test_a_filled_signal_is_executed(pdb: Db, anna: User) -> None:
         ("unknown", None, ("pending", "outcome_unknown", False), "unknown"),
     ],
 )
-def test_the_other_ends_of_a_signal(
+def test_the_other_ends_of_a_signal(  # noqa: PLR0917 - the columns of a table
     pdb: Db,
     anna: User,
     outcome: str,
@@ -362,7 +366,7 @@ def test_an_expired_signal_is_discarded(pdb: Db, anna: User, still: Clock) -> No
         ("rejected", ("failed", "not sent", True), "rejected"),
     ],
 )
-def test_an_unknown_signal_is_resolved_late(
+def test_an_unknown_signal_is_resolved_late(  # noqa: PLR0917 - the columns of a table
     pdb: Db,
     anna: User,
     still: Clock,
@@ -417,10 +421,11 @@ def test_the_fill_of_a_deleted_signal_is_on_record(pdb: Db, anna: User) -> None:
 
 def test_an_answer_of_any_shape_is_settled(pdb: Db, anna: User) -> None:
     """What an agent sends is not ours to trust: it must not keep an end from being settled."""
-    for output in (
+    outputs: tuple[Any, ...] = (
         *([], "text", 5, {"fill_price": "1.5"}, {"fill_price": {"a": 1}, "retcode": "x"}),
         {"fill_price": 1e300, "volume": "NaN", "pnl": True, "retcode": 1e10, "deal_id": [1]},
-    ):
+    )
+    for output in outputs:
         signal_id, job_id = signalled(pdb, anna)
         work(pdb, anna.agent, "completed", output)
         assert signal(pdb, signal_id)[0] == "executed"
