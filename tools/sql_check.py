@@ -1,4 +1,4 @@
-"""Checks the engine's SQL: our own rules, then plpgsql_check on PostgreSQL 15.
+"""Checks the SQL: our own rules for engine and platform, and plpgsql_check on PostgreSQL 15.
 
 `python3 dev.py exec nox -s sql`. One line per finding: `file:line rule message`.
 """
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from jobengine import schema
-from tools.sql_rules import bodies, debian, headers, layout, plpgsql, rights
+from tools.sql_rules import bodies, debian, headers, layout, platform, plpgsql, rights
 from tools.sql_rules.reading import Engine, Finding, read
 
 RULES = {
@@ -72,6 +72,8 @@ def main() -> int:
     if not engine.problems:
         found, checked = run_plpgsql_check(engine)
         findings += found
+    host = read(platform.FOLDER)
+    findings += sorted(set(platform.check(host)))
     show(findings)
     print(f"{len(engine.files)} files, {len(engine.functions)} functions, {len(findings)} findings")
     return 1 if findings or (not checked and os.environ.get("CI") == "true") else 0

@@ -4,7 +4,7 @@
 -- Locks: the parent's row.
 -- Calls: _order_events
 -- Raises: nothing
--- From now on an older job of the same parent changes it no more (last_job_id).
+-- Notes: From now on an older job of the same parent changes it no more (last_job_id).
 create or replace function public._job_created(
     p_user_id uuid, p_job_id uuid, p_job_type text, p_input jsonb, p_meta jsonb
 ) returns void

@@ -4,7 +4,7 @@
 -- Locks: the account.
 -- Calls: _user, _refuse
 -- Raises: FX404, FX409
--- Refused while an agent, a strategy or a deployment names it. No other account becomes the default by itself.
+-- Notes: Refused while an agent, a strategy or a deployment names it. No other account becomes the default by itself.
 create or replace function public.broker_connection_delete(p_id uuid) returns uuid
 language plpgsql
 security definer

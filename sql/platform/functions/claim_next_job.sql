@@ -4,7 +4,7 @@
 -- Locks: what jobengine.claim locks, skipping rows that others hold.
 -- Calls: agent_queues, jobengine.claim
 -- Raises: nothing
--- Two calls never return the same job.
+-- Notes: Two calls never return the same job.
 create or replace function public.claim_next_job(p_agent_id uuid) returns setof public.jobs
 language plpgsql
 security definer

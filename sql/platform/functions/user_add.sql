@@ -4,8 +4,8 @@
 -- Locks: nothing
 -- Calls: _refuse
 -- Raises: FX409, FX422
--- Where somebody else keeps the users (Supabase), they are added there: users_elsewhere. Profile and settings come
--- by a trigger.
+-- Notes: Where somebody else keeps the users (Supabase), they are added there: users_elsewhere. Profile and settings
+--   come by a trigger.
 create or replace function public.user_add(p_email text) returns uuid
 language plpgsql
 security definer
