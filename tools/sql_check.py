@@ -55,10 +55,10 @@ def show(findings: list[Finding]) -> None:
         print(f"{shown}:{finding.line} {finding.rule} {finding.message}")
 
 
-def run_plpgsql_check(engine: Engine) -> tuple[list[Finding], bool]:
+def run_plpgsql_check(engine: Engine, host: Engine) -> tuple[list[Finding], bool]:
     """Return what plpgsql_check finds, and whether it could be asked."""
     try:
-        return plpgsql.check(engine), True
+        return plpgsql.check(engine, host), True
     except debian.Unavailable as reason:
         print(f"NOT RUN: plpgsql_check on PostgreSQL 15: {reason}")
         return [], False
@@ -66,14 +66,12 @@ def run_plpgsql_check(engine: Engine) -> tuple[list[Finding], bool]:
 
 def main() -> int:
     """Run both parts and return the exit status: a part that CI cannot run has failed."""
-    engine = read(schema.sql_folder())
-    findings = own_rules(engine)
+    engine, host = read(schema.sql_folder()), read(platform.FOLDER)
+    findings = own_rules(engine) + sorted(set(platform.check(host)))
     checked = True
-    if not engine.problems:
-        found, checked = run_plpgsql_check(engine)
+    if not (engine.problems or host.problems):
+        found, checked = run_plpgsql_check(engine, host)
         findings += found
-    host = read(platform.FOLDER)
-    findings += sorted(set(platform.check(host)))
     show(findings)
     print(f"{len(engine.files)} files, {len(engine.functions)} functions, {len(findings)} findings")
     return 1 if findings or (not checked and os.environ.get("CI") == "true") else 0

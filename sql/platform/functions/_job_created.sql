@@ -12,7 +12,7 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_parent_id uuid := p_meta ->> 'parent_id';
+    v_parent_id uuid := (p_meta ->> 'parent_id')::uuid;
 begin
     if p_job_type = 'compile' then
         update public.ea_versions v

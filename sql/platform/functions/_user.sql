@@ -13,7 +13,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_user_id uuid := auth.uid();
-    v_role name := coalesce(nullif(current_setting('role', true), 'none'), session_user);
+    v_role name := coalesce(nullif(current_setting('role', true), 'none')::name, session_user);
 begin
     perform public._refuse('FX404', 'not_found', 'user')
     where coalesce(p_user_id, v_user_id) is null

@@ -10,8 +10,10 @@ language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+    v_user_id uuid := public._user();
 begin
-    delete from public.broker_connections b where b.id = p_id and b.user_id = public._user();
+    delete from public.broker_connections b where b.id = p_id and b.user_id = v_user_id;
     if not found then
         perform public._refuse('FX404', 'not_found', 'id');
     end if;
