@@ -14,6 +14,7 @@ import pytest
 from psycopg.rows import dict_row
 
 from api import schema
+from jobengine.embedded import EmbeddedPostgres
 from jobengine.errors import EngineError, SchemaMismatch
 from tests.conftest import fresh_database
 from tests.migration.databases import verify
@@ -160,9 +161,10 @@ def test_supabases_users_and_functions_stay_as_they_are(admin_url: str, url: str
         assert asyncio.run(install(url)) == BOTH
         assert db.execute(described).fetchall() == before
         assert call(db, "settings_get", user=user)[0]["email"] == "early@example.org"
-        assert refused(db, "user_add", email="x@example.org") == (
-            *("FX409", "users_elsewhere", None),
-        )
+        for function in ("user_add", "user_find"):
+            assert refused(db, function, email="x@example.org") == (
+                *("FX409", "users_elsewhere", None),
+            )
         trader = new_trader(db)
         call(db, "job_create", user=trader.id, job_type="trade", input={"symbol": "EURUSD"})
         work(db, trader.agent, "completed", {"fill_price": 1.5})
@@ -252,6 +254,25 @@ def test_a_newer_database_is_refused(
     monkeypatch.undo()
     with pytest.raises(SchemaMismatch, match=r"newer than this library: it has 0003_more\.sql"):
         asyncio.run(install(url))
+
+
+def test_who_makes_the_roles_may_take_them_and_inherits_nothing(tmp_path: Path) -> None:
+    """On a server of its own: roles belong to the whole server."""
+    with EmbeddedPostgres(tmp_path / "postgres", durable=False) as server:
+        asyncio.run(install(server.url))
+        asyncio.run(install(server.url))
+        with connected(server.url) as db:
+            user = new_trader(db)
+            assert call(db, "agent_list", user=user.id)[0]["agent_id"] == user.agent
+            assert call(db, "agent_queues", agent_ids=[user.agent])
+            inherits = row(db, "select pg_has_role('service_role', 'usage') as inherits")
+        assert inherits == {"inherits": server_inherits(server)}
+
+
+def server_inherits(server: EmbeddedPostgres) -> bool:
+    """Before PostgreSQL 16 a membership cannot say that it gives no rights by itself."""
+    with psycopg.connect(server.url) as conn:
+        return conn.info.server_version < 160000
 
 
 def test_processes_may_install_at_once(url: str) -> None:

@@ -40,6 +40,8 @@ def test_a_new_user_has_profile_and_settings(pdb: Db) -> None:
     assert (found["timezone"], found["trading_state"]) == ("UTC", "active")
     assert found["onboarding_completed_at"] is None
     assert refused(pdb, "user_add", email=email) == ("FX409", "email_taken", "email")
+    assert value(pdb, "user_find", email=email) == user
+    assert value(pdb, "user_find", email="nobody@example.org") is None
 
 
 @pytest.mark.parametrize("email", [None, "", "anna", "a@b c", "a b@c", "@x", "x" * 254 + "@y"])
