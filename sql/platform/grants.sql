@@ -39,6 +39,7 @@ begin
             ('_now',                     'authenticated, service_role'),
             ('_uuid',                    'authenticated, service_role'),
             ('_refuse',                  'authenticated, service_role'),
+            ('_job_page',                'authenticated'),
             -- called by the engine when jobs end; see below
             ('settle_compile',           null),
             ('settle_deployment',        null),

@@ -288,6 +288,7 @@ def test_jobs_come_newest_first_in_pages(pdb: Db, anna: User, bert: User) -> Non
     assert seen == sorted(jobs, reverse=True)
     cancelled = call(pdb, "job_list", user=anna.id, status="cancelled")
     assert [job["id"] for job in cancelled] == [jobs[2]]
+    assert len(call(pdb, "job_list", user=anna.id, status="pending")) == 4
     assert call(pdb, "job_list", user=anna.id, job_type="trade") == []
     assert len(call(pdb, "job_list", user=anna.id, job_type="get_account")) == 5
 
