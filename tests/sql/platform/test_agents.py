@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from tests.conftest import Clock
-from tests.platform.helpers import (
+from tests.sql.platform.helpers import (
     DIGEST,
     HASH,
     PREFIX,

@@ -18,7 +18,7 @@ from jobengine.embedded import EmbeddedPostgres
 from jobengine.errors import EngineError, SchemaMismatch
 from tests.conftest import fresh_database
 from tests.migration.databases import verify
-from tests.platform.helpers import (
+from tests.sql.platform.helpers import (
     Db,
     call,
     claim,

@@ -15,7 +15,7 @@ import pytest
 from psycopg import sql
 from psycopg.rows import dict_row
 
-from tests.platform.helpers import (
+from tests.sql.platform.helpers import (
     ROLES,
     Db,
     User,

@@ -10,7 +10,7 @@ import psycopg
 
 from jobengine.embedded.binaries import find_programs
 
-SCRIPT = Path(__file__).parent.parent / "acceptance" / "t03.sql"
+SCRIPT = Path(__file__).parents[2] / "acceptance" / "t03.sql"
 BOXES = 8
 
 

@@ -9,7 +9,7 @@ from psycopg.rows import dict_row
 
 from jobengine import schema
 from tests.conftest import Clock, fresh_database
-from tests.platform.helpers import Db, User, install, make_roles, make_supabase, new_trader
+from tests.sql.platform.helpers import Db, User, install, make_roles, make_supabase, new_trader
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from tests.conftest import Clock
-from tests.platform.helpers import (
+from tests.sql.platform.helpers import (
     Db,
     User,
     call,

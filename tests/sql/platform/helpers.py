@@ -74,7 +74,7 @@ async def install(url: str) -> tuple[str, ...]:
 def make_roles(admin_url: str, app_role: str) -> None:
     """Make Supabase's roles for the app's role, so that no test's role owns those of the server."""
     with psycopg.connect(admin_url, autocommit=True) as admin:
-        admin.execute("select pg_advisory_lock(hashtextextended('tests/platform', 0))")
+        admin.execute("select pg_advisory_lock(hashtextextended('tests/sql/platform', 0))")
         for role in ROLES:
             known = admin.execute("select 1 from pg_roles where rolname = %s", (role,)).fetchone()
             if not known:

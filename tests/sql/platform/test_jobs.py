@@ -11,7 +11,7 @@ import pytest
 from psycopg.rows import dict_row
 
 from tests.conftest import Clock
-from tests.platform.helpers import (
+from tests.sql.platform.helpers import (
     Db,
     User,
     acting,
