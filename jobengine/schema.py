@@ -6,16 +6,16 @@ the grants are applied on every install. Everything happens in one transaction.
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import psycopg
-from psycopg import AsyncConnection, AsyncCursor
-from psycopg.rows import scalar_row, tuple_row
+from psycopg import AsyncConnection
+from psycopg.rows import scalar_row
 
+from jobengine._migrations import SqlFolder
 from jobengine.errors import EngineError, NotInstalled, SchemaMismatch, from_driver
 
 MINIMUM_SERVER = 150000
@@ -23,6 +23,8 @@ MINIMUM_SERVER = 150000
 # the loser of such a race starts again.
 _RACES = ("XX000", "23505", "40001", "40P01")
 _TRIES = 10
+
+T = TypeVar("T")
 
 
 def sql_folder() -> Path:
@@ -47,20 +49,29 @@ async def install(conn: AsyncConnection[Any], *, roles: bool = True) -> Installe
     that a newer library has installed, a migration that was edited, and foreign objects in the
     schema. `roles=False` makes the installing role the owner and the only user.
     """
+    return await in_one_transaction(conn, lambda: _install(conn, roles=roles))
+
+
+async def in_one_transaction(conn: AsyncConnection[Any], install: Callable[[], Awaitable[T]]) -> T:
+    """Run an installation wholly or not at all; start again where installers of roles collide."""
     for tries_left in reversed(range(_TRIES)):
         try:
             async with conn.transaction():
-                applied = await apply(conn, roles=roles)
-                if differences := await _catalog_differences(conn):
-                    raise SchemaMismatch(
-                        "schema jobengine differs from this library:\n" + "\n".join(differences)
-                    )
-                return Installed(applied=applied, roles=roles)
+                return await install()
         except psycopg.Error as error:
             if error.sqlstate in _RACES and tries_left:
                 continue
             raise _explained(error) from error
     raise AssertionError
+
+
+async def _install(conn: AsyncConnection[Any], *, roles: bool) -> Installed:
+    applied = await apply(conn, roles=roles)
+    if differences := await _catalog_differences(conn):
+        raise SchemaMismatch(
+            "schema jobengine differs from this library:\n" + "\n".join(differences)
+        )
+    return Installed(applied=applied, roles=roles)
 
 
 async def verify(conn: AsyncConnection[Any]) -> list[str]:
@@ -96,19 +107,20 @@ async def apply(conn: AsyncConnection[Any], *, roles: bool = True) -> tuple[str,
         raise SchemaMismatch(
             f"PostgreSQL 15 or newer is needed, this is {conn.info.server_version}"
         )
+    files = _files()
     await conn.execute("select pg_advisory_xact_lock(hashtextextended('jobengine/install', 0))")
     await conn.execute("set local check_function_bodies = off")
     await conn.execute("set local client_min_messages = warning")
     await _check_owner(conn, roles=roles)
-    await _run(conn, "roles.sql" if roles else "no_roles.sql")
+    await files.run(conn, "roles.sql" if roles else "no_roles.sql")
     if roles:
         await conn.execute("set local role jobengine_owner")
-    await _run(conn, "bootstrap.sql")
-    applied = await _migrate(conn)
+    await files.run(conn, "bootstrap.sql")
+    applied = await files.migrate(conn)
     for pattern in ("views/*.sql", "functions/*.sql", "private.sql"):
-        await _run(conn, pattern)
+        await files.run(conn, pattern)
     if roles:
-        await _run(conn, "grants.sql")
+        await files.run(conn, "grants.sql")
         await conn.execute("reset role")
     return applied
 
@@ -132,61 +144,18 @@ async def _owner(conn: AsyncConnection[Any]) -> str | None:
     return owner
 
 
-async def _run(conn: AsyncConnection[Any], pattern: str) -> None:
-    """Execute the files that match, in the order of their names, without parameters."""
-    for file in sorted(sql_folder().glob(pattern)):
-        await conn.execute(file.read_bytes())
-
-
-async def _migrate(conn: AsyncConnection[Any]) -> tuple[str, ...]:
-    recorded = await _recorded(conn)
-    _check_history(recorded)
-    new = [file for file in _migrations() if file.name not in recorded]
-    for file in new:
-        await conn.execute(file.read_bytes())
-        await _cursor(conn).execute(
-            "insert into jobengine._migration (name, checksum) values (%s, %s)",
-            (file.name, _checksum(file)),
-        )
-    return tuple(file.name for file in new)
-
-
-def _check_history(recorded: dict[str, str]) -> None:
-    known = {file.name: _checksum(file) for file in _migrations()}
-    if newer := sorted(recorded.keys() - known.keys()):
-        raise SchemaMismatch(f"this database is newer than this library: it has {', '.join(newer)}")
-    if edited := sorted(name for name, checksum in recorded.items() if known[name] != checksum):
-        raise SchemaMismatch(f"edited after it was applied: {', '.join(edited)}")
-
-
-async def _recorded(conn: AsyncConnection[Any]) -> dict[str, str]:
-    cursor = _cursor(conn)
-    await cursor.execute("select name, checksum from jobengine._migration")
-    return dict(await cursor.fetchall())
-
-
-def _cursor(conn: AsyncConnection[Any]) -> AsyncCursor[Any]:
-    """Return a cursor of the usual kind, whatever the program's own pool makes."""
-    return AsyncCursor(conn, row_factory=tuple_row)
-
-
-def _migrations() -> list[Path]:
-    return sorted((sql_folder() / "migrations").glob("*.sql"))
-
-
-def _checksum(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()
+def _files() -> SqlFolder:
+    return SqlFolder(sql_folder(), "jobengine")
 
 
 async def _migration_differences(conn: AsyncConnection[Any]) -> list[str]:
     try:
         async with conn.transaction():
-            recorded = await _recorded(conn)
+            recorded = await _files().recorded(conn)
     except psycopg.errors.InsufficientPrivilege:
         return []  # another role than the owner; the catalog tells the rest
-    expected = {file.name: _checksum(file) for file in _migrations()}
     return _differences(
-        [f"migration {name} {checksum}" for name, checksum in expected.items()],
+        [f"migration {name} {checksum}" for name, checksum in _files().checksums().items()],
         [f"migration {name} {checksum}" for name, checksum in recorded.items()],
     )
 

@@ -1,0 +1,23 @@
+-- public.broker_connection_delete: removes a broker account of the user who calls.
+-- Returns: its id.
+-- Writes: broker_connections
+-- Locks: the account.
+-- Calls: _user, _refuse
+-- Raises: FX404, FX409
+-- Refused while an agent, a strategy or a deployment names it. No other account becomes the default by itself.
+create or replace function public.broker_connection_delete(p_id uuid) returns uuid
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    delete from public.broker_connections b where b.id = p_id and b.user_id = public._user();
+    if not found then
+        perform public._refuse('FX404', 'not_found', 'id');
+    end if;
+    return p_id;
+exception when foreign_key_violation then
+    perform public._refuse('FX409', 'broker_connection_in_use', 'id');
+    return null;
+end;
+$$;

@@ -1,0 +1,27 @@
+-- public.claim_next_job: takes the next job that an agent may work on.
+-- Returns: the job, which is now running, or no row: nothing is due, or the agent is revoked or unknown.
+-- Writes: nothing
+-- Locks: what jobengine.claim locks, skipping rows that others hold.
+-- Calls: agent_queues, jobengine.claim
+-- Raises: nothing
+-- Two calls never return the same job.
+create or replace function public.claim_next_job(p_agent_id uuid) returns setof public.jobs
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_requests jsonb;
+    v_job_id uuid;
+begin
+    select jsonb_agg(jsonb_build_object(
+               'tenant_id', q.user_id, 'queues', q.queues, 'agent_id', q.agent_id, 'limit', 1))
+    into v_requests
+    from public.agent_queues(array[p_agent_id]) q;
+    if v_requests is null then
+        return;
+    end if;
+    select c.job_id into v_job_id from jobengine.claim(v_requests) c;
+    return query select j.* from public.jobs j where j.id = v_job_id;
+end;
+$$;

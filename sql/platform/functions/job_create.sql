@@ -1,0 +1,59 @@
+-- public.job_create: puts in a job of one of the nine types for the agent, account or user that it is meant for.
+-- Returns: one row: the job's id, ok, duplicate (then the first job's id) or busy (call again), and its queue.
+-- Writes: nothing
+-- Locks: what jobengine.enqueue locks, then what _job_created locks.
+-- Calls: _user, _refuse, _job_target, _check_parent, _job_created, jobengine.enqueue
+-- Raises: FX403, FX404, FX409, FX422, JE001, JE002
+-- The queue is the target: agent/<id>, broker/<id>, any. Orders always have one (else the user's default account)
+-- and expire: after 60 seconds, those of a signal after 300; p_expires_in 0 is never. p_user_id is for the service;
+-- a user's own order passes the onboarding gate.
+create or replace function public.job_create(
+    p_job_type text,
+    p_input jsonb default null,
+    p_agent_id uuid default null,
+    p_broker_connection_id uuid default null,
+    p_parent_type text default null,
+    p_parent_id uuid default null,
+    p_dedup_key text default null,
+    p_live_key text default null,
+    p_expires_in double precision default null,
+    p_wake boolean default null,
+    p_user_id uuid default null
+) returns table (job_id uuid, verdict text, queue text)
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_user_id uuid := public._user(p_user_id);
+    v_order boolean := p_job_type in ('trade', 'close_position');
+    v_target record;
+    v_meta jsonb;
+    v_job record;
+begin
+    perform public._refuse('FX422', 'invalid', 'input', 'a JSON object')
+    where jsonb_typeof(p_input) <> 'object';
+    perform public._refuse('FX403', 'onboarding_required')
+    where v_order and p_user_id is null and not exists (
+        select from public.profiles p where p.id = v_user_id and p.onboarding_completed_at is not null);
+    perform public._check_parent(v_user_id, p_job_type, p_parent_type, p_parent_id);
+    select t.queue, t.agent_id, t.broker_connection_id into v_target
+    from public._job_target(v_user_id, p_agent_id, p_broker_connection_id, v_order) t;
+    v_meta := jsonb_strip_nulls(jsonb_build_object(
+        'agent_id', v_target.agent_id, 'broker_connection_id', v_target.broker_connection_id,
+        'parent_type', p_parent_type, 'parent_id', p_parent_id));
+    select e.job_id, e.verdict into v_job
+    from jobengine.enqueue(
+        p_job_types => array[p_job_type], p_inputs => array[p_input], p_queues => array[v_target.queue],
+        p_tenant_ids => array[v_user_id], p_metas => array[v_meta], p_wakes => array[p_wake],
+        p_dedup_keys => case when p_dedup_key is not null then array[p_dedup_key] end,
+        p_live_keys => case when p_live_key is not null then array[p_live_key] end,
+        p_expires_ins => array[nullif(coalesce(p_expires_in, case
+            when v_order and p_input ->> 'source' = 'tv_signal' then 300
+            when v_order then 60 end), 0)]) e;
+    if v_job.verdict = 'ok' then
+        perform public._job_created(v_user_id, v_job.job_id, p_job_type, p_input, v_meta);
+    end if;
+    return query select v_job.job_id, v_job.verdict, v_target.queue;
+end;
+$$;

@@ -1,0 +1,18 @@
+-- public.job_get: a job of the user who calls.
+-- Returns: one row.
+-- Writes: nothing
+-- Locks: nothing
+-- Calls: auth.uid, _refuse
+-- Raises: FX404
+create or replace function public.job_get(p_job_id uuid) returns setof public.jobs
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return query select j.* from public.jobs j where j.id = p_job_id and j.user_id = auth.uid();
+    if not found then
+        perform public._refuse('FX404', 'not_found', 'job_id');
+    end if;
+end;
+$$;
