@@ -272,6 +272,13 @@ async def user_add(conn: Connection, *, email: str) -> UUID:
     return found
 
 
+async def user_find(conn: Connection, *, email: str) -> UUID | None:
+    found: UUID | None = await _scalar(
+        conn, "select public.user_find(p_email => %(email)s)", {"email": email}
+    )
+    return found
+
+
 async def audit(
     conn: Connection, *, action: str, detail: Mapping[str, Any], ip: str | None
 ) -> None:

@@ -76,7 +76,7 @@ class Tokens:
         key = await self._keys.get(str(header.get("kid")))
         if key is None or _ALGORITHMS.get(key.key_type or "") != algorithm:
             raise Problem("token_invalid")
-        return algorithm, key.key
+        return str(algorithm), key.key
 
 
 def issue(secret: str, user_id: UUID, email: str, seconds: float) -> str:

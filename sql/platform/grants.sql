@@ -31,6 +31,7 @@ begin
             ('settings_update',          'authenticated'),
             ('onboarding_complete',      'authenticated'),
             ('user_add',                 'service_role'),
+            ('user_find',                'service_role'),
             ('idempotency_begin',        'service_role'),
             ('idempotency_end',          'service_role'),
             ('audit',                    'authenticated, service_role'),
