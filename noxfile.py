@@ -80,6 +80,12 @@ def lock(session: nox.Session) -> None:
         "bootstrap": ["requirements/bootstrap.in"],
         "build": ["--group=build"],
         "runtime": ["pyproject.toml", "--extra=service"],
-        "dev": ["pyproject.toml", "--extra=embedded", "--extra=service", "--group=dev"],
+        "dev": [
+            "pyproject.toml",
+            "--extra=embedded",
+            "--extra=service",
+            "--extra=service-embedded",
+            "--group=dev",
+        ],
     }.items():
         session.run(*LOCK, *session.posargs, *sources, f"--output-file=requirements/{name}.txt")

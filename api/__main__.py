@@ -1,56 +1,93 @@
-"""The service's commands: `python -m api serve`."""
+"""The service's commands: `python -m api COMMAND --help` says what each does."""
 
 from __future__ import annotations
 
 import argparse
-import dataclasses
+import asyncio
 import os
 import sys
+from collections.abc import Callable
 
-import uvicorn
+import orjson
 
-from api.app import create_app
-from api.settings import Settings, SettingsError, parse_port
+from api import commands
+from api.settings import Settings, SettingsError
+from jobengine.errors import EngineError
+
+FAILED, WRONG = 1, 2
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """Run a command and return its exit code: 0 done, 1 failed, 2 wrong usage or settings."""
     options = parser().parse_args(arguments)
+    run: Callable[[argparse.Namespace], None] = options.run
     try:
-        settings = chosen(Settings.from_environment(os.environ), options)
+        run(options)
     except SettingsError as error:
-        print(f"api: {error}", file=sys.stderr)
-        return 2
-    serve(settings)
+        return _complain(error, WRONG)
+    except (EngineError, commands.Refused) as error:
+        return _complain(error, FAILED)
+    except KeyboardInterrupt:
+        return FAILED
     return 0
 
 
 def parser() -> argparse.ArgumentParser:
     root = argparse.ArgumentParser(prog="python -m api", description=__doc__)
-    commands = root.add_subparsers(required=True, metavar="COMMAND")
-    serving = commands.add_parser("serve", help="serve HTTP until a signal ends it")
-    serving.add_argument("--host", help="the address to listen on (default: $HOST or 127.0.0.1)")
-    serving.add_argument("--port", help="the port to listen on (default: $PORT or 8000)")
+    sub = root.add_subparsers(required=True, metavar="COMMAND")
+    up = sub.add_parser("up", help="serve with everything that it needs, nothing to set up")
+    _listening(up)
+    up.set_defaults(run=lambda options: commands.up(os.environ, _listen(options)))
+    serve = sub.add_parser("serve", help="serve HTTP until a signal ends it")
+    _listening(serve)
+    serve.set_defaults(run=_serve)
+    migrate = sub.add_parser("migrate", help="bring the database to this engine and platform")
+    migrate.set_defaults(run=lambda _: asyncio.run(commands.migrate(_database_url())))
+    openapi = sub.add_parser("openapi", help="print the description of the interface")
+    openapi.set_defaults(run=lambda _: print(_description()))
+    _user(sub.add_parser("user", help="users, where no other system keeps them"))
     return root
 
 
-def chosen(settings: Settings, options: argparse.Namespace) -> Settings:
-    """Return the settings with what the command line says instead."""
-    if options.host is not None:
-        settings = dataclasses.replace(settings, host=options.host)
-    if options.port is not None:
-        settings = dataclasses.replace(settings, port=parse_port(options.port))
-    return settings
+def _user(user: argparse.ArgumentParser) -> None:
+    actions = user.add_subparsers(required=True, metavar="ACTION")
+    add = actions.add_parser("add", help="add a user and print the id")
+    token = actions.add_parser("token", help="print a token for the user")
+    token.add_argument("--hours", type=float, default=24.0, help="how long it is valid (24)")
+    for action in (add, token):
+        action.add_argument("email", metavar="EMAIL")
+    add.set_defaults(run=lambda o: print(commands.add_user(os.environ, o.email)))
+    token.set_defaults(run=lambda o: print(commands.token(os.environ, o.email, o.hours)))
 
 
-def serve(settings: Settings) -> None:
-    """Serve until a signal ends it; the access log is off because it would print whole URLs."""
-    uvicorn.run(
-        create_app(settings),
-        host=settings.host,
-        port=settings.port,
-        access_log=False,
-        server_header=False,
-    )
+def _listening(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--host", help="the address to listen on (default: $HOST or 127.0.0.1)")
+    command.add_argument("--port", help="the port to listen on (default: $PORT or 8000)")
+
+
+def _listen(options: argparse.Namespace) -> dict[str, str]:
+    """Return what the command line says instead of the environment."""
+    given = {"HOST": options.host, "PORT": options.port}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _serve(options: argparse.Namespace) -> None:
+    commands.serve(Settings.from_environment({**os.environ, **_listen(options)}))
+
+
+def _database_url() -> str:
+    if url := os.environ.get("DATABASE_URL"):
+        return url
+    raise SettingsError("DATABASE_URL is not set; it names the database to migrate.")
+
+
+def _description() -> str:
+    return orjson.dumps(commands.openapi(), option=orjson.OPT_INDENT_2).decode()
+
+
+def _complain(error: Exception, code: int) -> int:
+    print(f"api: {error}", file=sys.stderr)
+    return code
 
 
 if __name__ == "__main__":

@@ -1,109 +1,75 @@
-"""The ASGI application: its routes, and the engine that they share."""
+"""The ASGI application: endpoints, what surrounds them, and the life of what they share."""
 
 from __future__ import annotations
 
-import asyncio
-import http
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from importlib.metadata import version
 from typing import TypedDict
-from uuid import UUID
 
-from psycopg import AsyncConnection
-from psycopg.rows import TupleRow
-from psycopg_pool import AsyncConnectionPool
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
-from starlette.responses import JSONResponse
-from starlette.routing import Route
+from starlette.responses import Response
 
+from api.errors import Problem
+from api.metrics import Metrics
+from api.middleware import RECORD, AccessLog, BodyLimit
+from api.openapi import document
+from api.routes import ENDPOINTS, routes
+from api.service import Service, running
 from api.settings import Settings
-from jobengine import EngineError, JobEngine, NotInstalled
 
-NO_JOB = UUID(int=0)  # to ask for it is the cheapest call that needs the whole engine
-READY_SECONDS = 2.0  # how long a probe may wait for the database before the answer is no
-
-Pool = AsyncConnectionPool[AsyncConnection[TupleRow]]
+_HTTP_CODES = {404: "not_found", 405: "method_not_allowed"}
 
 
 class State(TypedDict):
     """What a request finds in its `state`."""
 
-    engine: JobEngine
+    service: Service
 
 
 def create_app(settings: Settings) -> Starlette:
-    """Build the application; it holds no connection before its lifespan begins."""
+    """Build the application; it holds no connection before its lifespan begins.
+
+    While it runs, `app.state.service` is what it runs; `close_polls` of it ends the waiting.
+    """
+    metrics = Metrics()
 
     @asynccontextmanager
-    async def lifespan(_: Starlette) -> AsyncIterator[State]:
-        pool = create_pool(settings)
-        # Not waited for: a service that starts before its database is there says so in /readyz.
-        await pool.open(wait=False)
-        try:
-            async with JobEngine(pool) as engine:
-                yield {"engine": engine}
-        finally:
-            await pool.close()
+    async def lifespan(app: Starlette) -> AsyncIterator[State]:
+        async with running(settings, metrics) as service:
+            app.state.service = service
+            yield {"service": service}
 
-    return Starlette(
-        routes=ROUTES, lifespan=lifespan, exception_handlers={HTTPException: http_problem}
+    app = Starlette(
+        routes=routes(),
+        lifespan=lifespan,
+        middleware=_middleware(settings, metrics),
+        exception_handlers={HTTPException: _refused_by_router},
     )
+    app.state.openapi = document(ENDPOINTS, version("jobengine"))
+    return app
 
 
-def create_pool(settings: Settings) -> Pool:
-    return AsyncConnectionPool(
-        settings.database_url,
-        kwargs={"autocommit": True},
-        min_size=1,
-        max_size=4,
-        open=False,
-        check=AsyncConnectionPool.check_connection,
-        name="api",
+def _middleware(settings: Settings, metrics: Metrics) -> list[Middleware]:
+    cors = Middleware(
+        CORSMiddleware,
+        allow_origins=settings.cors_origins,
+        allow_methods=["GET", "POST", "PATCH", "DELETE"],
+        allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "X-Request-ID"],
+        expose_headers=["Link", "Retry-After", "X-Request-ID"],
     )
+    return [Middleware(AccessLog, metrics), cors, Middleware(BodyLimit)]
 
 
-async def health(_: Request) -> JSONResponse:
-    """Say that the process serves, whatever else is the matter."""
-    return JSONResponse({"status": "ok"})
-
-
-async def ready(request: Request) -> JSONResponse:
-    """Say whether the database answers and carries the engine."""
-    engine: JobEngine = request.state.engine
-    try:
-        async with asyncio.timeout(READY_SECONDS):
-            await engine.get(NO_JOB)
-    except NotInstalled:
-        return problem(503, "database_unavailable", "The database does not carry the engine.")
-    except (TimeoutError, EngineError):
-        return problem(503, "database_unavailable", "The database does not answer.")
-    return JSONResponse({"status": "ok"})
-
-
-async def http_problem(_: Request, error: Exception) -> JSONResponse:
+async def _refused_by_router(request: Request, error: Exception) -> Response:
     """Answer what the router refuses, an unknown path for example, in the shape of all errors."""
     if not isinstance(error, HTTPException):
         raise error
-    phrase = http.HTTPStatus(error.status_code).phrase
-    code = phrase.lower().replace(" ", "_")
-    return problem(error.status_code, code, phrase, headers=error.headers)
-
-
-def problem(
-    status: int, detail: str, title: str, *, headers: Mapping[str, str] | None = None
-) -> JSONResponse:
-    """Return an RFC 9457 problem; `detail` is a short code for programs, `title` is for people."""
-    return JSONResponse(
-        {"type": "about:blank", "status": status, "title": title, "detail": detail},
-        status,
-        headers,
-        media_type="application/problem+json",
-    )
-
-
-ROUTES = [
-    Route("/healthz", health),
-    Route("/readyz", ready),
-]
+    problem = Problem(_HTTP_CODES.get(error.status_code, "not_found"))
+    response = problem.response(request.scope[RECORD].request_id)
+    response.headers.update(error.headers or {})
+    return response

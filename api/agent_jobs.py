@@ -1,0 +1,185 @@
+"""The life of a job between the service and an agent: claim, start, keep, report.
+
+A lease is named by the job and its epoch. An agent that sends no epoch, as the source documents
+have it, speaks of the lease that it holds now, or of its own last one where the job has ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import datetime
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from api import models
+from api.endpoint import Call
+from api.errors import Problem, check
+from api.keys import Agent
+from api.longpoll import Waiter
+from api.service import Service
+from jobengine import Job, JobInfo, Lease, Outcome, Report
+
+LONGEST_WAIT = 30.0
+NO_JOBS = models.NoJobs()
+
+
+async def next_job(call: Call) -> models.AgentJob | models.NoJobs | Response:
+    """Hand out the next job, waiting for one as long as the agent likes, 30 seconds at most."""
+    query: models.NextQuery = call.query
+    gone = asyncio.create_task(_gone(call.request))
+    until = asyncio.get_running_loop().time() + min(query.wait, LONGEST_WAIT)
+    try:
+        while True:
+            left = max(0.0, until - asyncio.get_running_loop().time())
+            waiter = call.service.longpoll.poll(
+                call.holder, seconds=left, request_id=query.request_id
+            )
+            job = await _outcome(call.service, waiter, gone)
+            if gone.done() or job is None:
+                return NO_JOBS
+            if found := await _hand_over(call.service, job, gone, ack=query.ack):
+                return found
+    finally:
+        gone.cancel()
+
+
+async def _gone(request: Request) -> None:
+    """Return when the client has closed its connection."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _outcome(service: Service, waiter: Waiter, gone: asyncio.Task[None]) -> Job | None:
+    """Return what the poll brings; None where its client leaves first, and nothing is lost."""
+    try:
+        await asyncio.wait((waiter.answer, gone), return_when=asyncio.FIRST_COMPLETED)
+    except asyncio.CancelledError:
+        await service.longpoll.leave(waiter)
+        raise
+    if gone.done():
+        await service.longpoll.leave(waiter)
+        return None
+    return waiter.answer.result()
+
+
+async def _hand_over(
+    service: Service, job: Job, gone: asyncio.Task[None], *, ack: bool
+) -> models.AgentJob | models.NoJobs | None:
+    """Begin the job for an agent that will not do so itself, as the last act before the answer.
+
+    None where the lease is over already. While nothing of the answer is written, the agent cannot
+    have begun: a job whose client leaves by then waits again, at no cost.
+    """
+    lease_expires_at = job.lease_expires_at
+    if not ack:
+        (started,) = await service.engine.start([job])
+        if started.verdict not in {"ok", "duplicate"}:
+            return None
+        lease_expires_at = started.lease_expires_at or lease_expires_at
+        if gone.done():
+            await _put_back(service, job)
+            return NO_JOBS
+    service.metrics.jobs_delivered += 1
+    return _agent_job(job, lease_expires_at, begun=not ack or job.started_at is not None)
+
+
+async def _put_back(service: Service, job: Job) -> None:
+    service.metrics.jobs_given_back += 1
+    snooze = Report(job_id=job.job_id, lease_epoch=job.lease_epoch, outcome="snooze", delay=0)
+    await service.engine.finish([snooze])
+
+
+def _agent_job(job: Job, lease_expires_at: datetime, *, begun: bool) -> models.AgentJob:
+    return models.AgentJob(
+        job_id=job.job_id,
+        job_type=job.job_type,
+        type=job.job_type,
+        input_data=job.input,
+        payload=job.input,
+        status="running" if begun else "claimed",
+        attempt=job.attempt,
+        lease_epoch=job.lease_epoch,
+        lease_seconds=job.lease_seconds,
+        lease_expires_at=lease_expires_at,
+        expires_at=job.expires_at,
+        created_at=job.created_at,
+    )
+
+
+async def start(call: Call) -> models.Started:
+    """Begin the work on a job that was claimed with ack=1."""
+    lease = await _lease(call)
+    (started,) = await call.service.engine.start([lease])
+    check(started.verdict)
+    return models.Started(
+        job_id=lease.job_id,
+        status="running",
+        lease_epoch=lease.lease_epoch,
+        lease_expires_at=started.lease_expires_at,
+        repeated=started.verdict == "duplicate",
+    )
+
+
+async def extend(call: Call) -> models.Extended:
+    """Keep the lease, and hear whether to stop."""
+    body: models.Extend = call.body
+    lease = await _lease(call)
+    (extended,) = await call.service.engine.extend([lease], seconds=body.seconds)
+    check(extended.verdict)
+    return models.Extended(
+        job_id=lease.job_id,
+        lease_epoch=lease.lease_epoch,
+        lease_expires_at=extended.lease_expires_at,
+        cancel_requested=extended.cancel_reason is not None,
+        cancel_reason=extended.cancel_reason,
+    )
+
+
+async def result(call: Call) -> models.Acknowledged:
+    """Take the agent's report; its parents change in the same transaction."""
+    body: models.Result = call.body
+    lease = await _lease(call)
+    report = Report(
+        job_id=lease.job_id,
+        lease_epoch=lease.lease_epoch,
+        outcome=outcome(body),
+        output=body.output_data,
+        error_message=body.error_message,
+    )
+    (finished,) = await call.service.engine.finish([report])
+    check(finished.verdict)
+    return models.Acknowledged()
+
+
+def outcome(body: models.Result) -> Outcome:
+    """Translate: an agent's `failed` is final, unless it says that it does not know."""
+    if body.status == "completed":
+        return "completed"
+    unknown = (body.output_data or {}).get("outcome") == "unknown"
+    return "unknown" if unknown else "rejected"
+
+
+async def _lease(call: Call) -> Lease:
+    """Return the lease that the agent speaks of, after it was seen that the job is its own.
+
+    Another's job is `not_found`; one that the agent lost is `lease_lost`.
+    """
+    body: models.Held = call.body
+    agent, job_id = call.holder, call.path["job_id"]
+    job = await call.service.engine.get(job_id, tenant_id=agent.user_id)
+    if job is None:
+        raise Problem("not_found")
+    epoch = job.lease_epoch if body.lease_epoch is None else body.lease_epoch
+    if job.agent_id == str(agent.agent_id):
+        return Lease(job_id, epoch)
+    _refuse(job, agent, body.lease_epoch)
+    raise Problem("lease_lost")
+
+
+def _refuse(job: JobInfo, agent: Agent, epoch: int | None) -> None:
+    """Raise `not_found`, unless the agent may have held the job before."""
+    older = epoch is not None and 0 < epoch < job.lease_epoch
+    waits_again = job.agent_id is None and job.lease_epoch > 0
+    if job.queue not in agent.queues or not (older or waits_again):
+        raise Problem("not_found")

@@ -1,0 +1,148 @@
+"""What the commands do: serve, with servers of its own if need be; migrate; add users."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import secrets
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+from uuid import UUID
+
+import psycopg
+from psycopg import AsyncConnection
+
+from api import calls, schema, tokens
+from api.database import Connection, as_service, create_pool
+from api.embedded import EmbeddedValkey
+from api.openapi import document
+from api.routes import ENDPOINTS
+from api.server import serve
+from api.settings import Settings
+from jobengine.embedded import EmbeddedPostgres
+
+__all__ = ["Refused", "add_user", "migrate", "openapi", "serve", "token", "up"]
+
+T = TypeVar("T")
+SECRET_FILE = "jwt-secret"  # noqa: S105 - a file's name
+
+
+class Refused(Exception):
+    """The command cannot do what was asked."""
+
+
+def up(environment: Mapping[str, str], listen: Mapping[str, str]) -> None:
+    """Serve with all that is needed: servers that the environment does not name are started."""
+    signal.signal(signal.SIGTERM, _terminated)  # until uvicorn has its own handler
+    with _database(environment) as database_url, _redis(environment) as redis_url:
+        asyncio.run(migrate(database_url))
+        settings = Settings.from_environment(
+            {
+                **environment,
+                **listen,
+                "DATABASE_URL": database_url,
+                "REDIS_URL": redis_url,
+                "SUPABASE_JWT_SECRET": _secret(environment),
+            }
+        )
+        _say(
+            f"data and the token secret: {_data(environment)}\n"
+            "a token, in another terminal: python -m api user token you@example.org"
+        )
+        serve(settings)
+
+
+def _terminated(*_: object) -> NoReturn:
+    sys.exit(128 + signal.SIGTERM)
+
+
+@contextlib.contextmanager
+def _database(environment: Mapping[str, str]) -> Iterator[str]:
+    """Yield DATABASE_URL, or a server of ours; a second process joins that of the first."""
+    if url := environment.get("DATABASE_URL"):
+        yield url
+        return
+    with EmbeddedPostgres(_data(environment) / "postgres", progress=_say) as server:
+        yield server.url
+
+
+@contextlib.contextmanager
+def _redis(environment: Mapping[str, str]) -> Iterator[str]:
+    if url := environment.get("REDIS_URL"):
+        yield url
+        return
+    with EmbeddedValkey(_data(environment)) as server:
+        yield server.url
+
+
+def _secret(environment: Mapping[str, str]) -> str:
+    """Return the secret that the environment names, or the data folder's; none beside a JWKS."""
+    if given := environment.get("SUPABASE_JWT_SECRET"):
+        return given
+    return "" if environment.get("SUPABASE_JWKS_URL") else kept_secret(_data(environment))
+
+
+def _data(environment: Mapping[str, str]) -> Path:
+    return Path(environment.get("JOBENGINE_DATA_DIR") or ".jobengine").resolve()
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)  # noqa: T201 - commands speak to people
+
+
+def kept_secret(data: Path) -> str:
+    """Return the secret of this data folder, made on the first call; only its user reads it."""
+    data.mkdir(parents=True, exist_ok=True)
+    path = data / SECRET_FILE
+    if not path.exists():
+        new = path.with_name(f"{SECRET_FILE}.{secrets.token_hex(4)}")
+        new.touch(0o600)
+        new.write_text(secrets.token_urlsafe(48))
+        with contextlib.suppress(FileExistsError):
+            os.link(new, path)  # whole or not there, and the first one stays
+        new.unlink()
+    return path.read_text()
+
+
+async def migrate(database_url: str) -> None:
+    """Bring the database to this engine and platform."""
+    async with await AsyncConnection.connect(database_url) as conn:
+        await schema.install(conn)
+
+
+def openapi() -> dict[str, Any]:
+    """Return the description of the interface."""
+    return document(ENDPOINTS, version("jobengine"))
+
+
+def add_user(environment: Mapping[str, str], email: str) -> UUID:
+    """Add a user; `Refused` where there is one of that address, or others keep the users."""
+    with _database(environment) as url:
+        return asyncio.run(_on(url, partial(calls.user_add, email=email)))
+
+
+def token(environment: Mapping[str, str], email: str, hours: float) -> str:
+    """Return a token for the user of that address."""
+    secret = _secret(environment)
+    if not secret:
+        raise Refused("tokens come from whoever keeps the keys of SUPABASE_JWKS_URL")
+    with _database(environment) as url:
+        user_id = asyncio.run(_on(url, partial(calls.user_find, email=email)))
+    if user_id is None:
+        raise Refused(f"there is no user {email}: python -m api user add {email}")
+    return tokens.issue(secret, user_id, email, hours * 3600)
+
+
+async def _on(url: str, call: Callable[[Connection], Awaitable[T]]) -> T:
+    """Do the call as the service."""
+    try:
+        async with create_pool(url, 2) as pool, as_service(pool) as conn:
+            return await call(conn)
+    except psycopg.Error as error:
+        raise Refused(error.diag.message_primary or str(error)) from error

@@ -1,0 +1,64 @@
+"""The pool, and the transactions in which the platform's functions are called.
+
+A user's call runs as `authenticated` with the token's claims, so that row level security decides
+what is seen; a call of the service itself runs as `service_role`. Both hold for one transaction:
+a connection goes back to the pool as what it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, TypeAlias
+
+import orjson
+from psycopg import AsyncConnection
+from psycopg.types.json import set_json_loads
+from psycopg_pool import AsyncConnectionPool
+
+Connection: TypeAlias = AsyncConnection[Any]
+Pool: TypeAlias = AsyncConnectionPool[Connection]
+
+POOL_TIMEOUT = 5.0  # seconds that a request may wait for a connection
+_AS = (
+    "select set_config('role', %s, true), set_config('request.jwt.claims', %s, true),"
+    " set_config('request.jwt.claim.sub', %s, true)"
+)
+
+
+def create_pool(url: str, size: int) -> Pool:
+    """Return a pool that holds no connection before it is opened."""
+    return AsyncConnectionPool(
+        url,
+        kwargs={"autocommit": True, "application_name": "api"},
+        min_size=2,
+        max_size=size,
+        timeout=POOL_TIMEOUT,
+        open=False,
+        configure=_configure,
+        # Costs a round trip, and no request meets a connection that died with its server.
+        check=AsyncConnectionPool.check_connection,
+        name="api",
+    )
+
+
+async def _configure(conn: Connection) -> None:
+    set_json_loads(orjson.loads, conn)
+    await conn.execute("set timezone to 'UTC'")
+
+
+@asynccontextmanager
+async def as_user(pool: Pool, claims: Mapping[str, Any]) -> AsyncIterator[Connection]:
+    """Yield a connection whose transaction is the user's."""
+    text = orjson.dumps(claims).decode()
+    async with pool.connection() as conn, conn.transaction():
+        await conn.execute(_AS, ("authenticated", text, str(claims["sub"])))
+        yield conn
+
+
+@asynccontextmanager
+async def as_service(pool: Pool) -> AsyncIterator[Connection]:
+    """Yield a connection whose transaction is the service's own."""
+    async with pool.connection() as conn, conn.transaction():
+        await conn.execute(_AS, ("service_role", '{"role":"service_role"}', ""))
+        yield conn

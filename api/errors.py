@@ -1,0 +1,151 @@
+"""Every refusal of the service, in one shape and one table.
+
+A problem is RFC 9457 `application/problem+json`; its `detail` is the short code that programs look
+at, and the table says which HTTP status and which words belong to a code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import orjson
+import psycopg
+import psycopg_pool
+from starlette.responses import Response
+
+from jobengine import EngineError, EngineUnavailable, InvalidArgument, TryAgain, UnknownJobType
+from jobengine.records import Verdict
+
+MEDIA_TYPE = "application/problem+json"
+
+# code: (HTTP status, title)
+CODES: dict[str, tuple[int, str]] = {
+    "invalid_json": (400, "The body is not JSON."),
+    "token_invalid": (401, "A valid user token is needed: Authorization: Bearer <token>."),
+    "agent_key_invalid": (401, "The agent's own key is needed: X-Agent-Key."),
+    "agent_key_revoked": (401, "The agent of this key has been revoked."),
+    "agent_mismatch": (403, "The key belongs to another agent."),
+    "onboarding_required": (403, "The onboarding is not complete: POST /onboarding/complete."),
+    "not_found": (404, "There is no such thing."),
+    "method_not_allowed": (405, "The path has other methods."),
+    "lease_lost": (409, "The job is no longer held: stop working on it."),
+    "conflict": (409, "The job has ended another way, or may not do this."),
+    "agent_revoked": (409, "The agent has been revoked."),
+    "agent_exists": (409, "There is an agent of that name."),
+    "broker_connection_in_use": (409, "Agents or strategies still use the connection."),
+    "email_taken": (409, "There is a user of that address."),
+    "users_elsewhere": (409, "Another system keeps the users."),
+    "body_too_large": (413, "The body is larger than 1 MiB."),
+    "invalid": (422, "Values break a rule."),
+    "broker_connection_required": (422, "Name a broker connection, or make one the default."),
+    "broker_connection_mismatch": (422, "The agent works on another broker connection."),
+    "too_many_failed_keys": (429, "Too many wrong keys from here."),
+    "overloaded": (429, "Too many keys are being checked at once."),
+    "internal_error": (500, "The service failed; its log says more under the request id."),
+    "busy": (503, "Another call was in the way; the same call may succeed."),
+    "database_unavailable": (503, "The database does not answer."),
+    "prices_unavailable": (503, "The price store does not answer."),
+    "tokens_unavailable": (503, "The keys that verify tokens cannot be fetched."),
+}
+CHALLENGES = {
+    "token_invalid": 'Bearer realm="api"',
+    "agent_key_invalid": 'AgentKey realm="api", header="X-Agent-Key"',
+    "agent_key_revoked": 'AgentKey realm="api", header="X-Agent-Key"',
+}
+RETRY_SECONDS = {429: 10, 503: 1}
+
+_VERDICTS: dict[Verdict, str] = {
+    "stale_lease": "lease_lost",
+    "conflict": "conflict",
+    "not_found": "not_found",
+    "busy": "busy",
+}
+
+
+class Problem(Exception):
+    """A refusal: raised anywhere in a request, answered by the endpoint."""
+
+    def __init__(
+        self, code: str, *, errors: Sequence[Mapping[str, Any]] = (), retry_after: int | None = None
+    ) -> None:
+        """`errors` name field and rule; `retry_after` (seconds) replaces the default."""
+        self.status, self.title = CODES[code]
+        super().__init__(code)
+        self.code = code
+        self.errors = errors
+        self.retry_after = retry_after
+
+    def response(self, request_id: str) -> Response:
+        """Return the answer that says it."""
+        headers = {}
+        if challenge := CHALLENGES.get(self.code):
+            headers["WWW-Authenticate"] = challenge
+        if seconds := self.retry_after or RETRY_SECONDS.get(self.status):
+            headers["Retry-After"] = str(seconds)
+        body = {
+            "type": "about:blank",
+            "title": self.title,
+            "status": self.status,
+            "detail": self.code,
+            "code": self.code,
+            "request_id": request_id,
+            **({"errors": list(self.errors)} if self.errors else {}),
+        }
+        return Response(orjson.dumps(body), self.status, headers, media_type=MEDIA_TYPE)
+
+
+def invalid(field: str, rule: str) -> Problem:
+    """Return the refusal of one value."""
+    return Problem("invalid", errors=[{"field": field, "rule": rule}])
+
+
+def check(verdict: Verdict) -> None:
+    """Raise the problem that an engine's verdict is; `ok`, `retried` and the like pass."""
+    if code := _VERDICTS.get(verdict):
+        raise Problem(code)
+
+
+def from_error(error: Exception) -> Problem | None:
+    """Return the problem that an error of the database or the engine is; None: a bug of ours."""
+    if isinstance(error, Problem):
+        return error
+    if isinstance(error, EngineError):
+        return _from_engine(error)
+    if isinstance(error, psycopg.Error):
+        return _from_driver(error)
+    return None
+
+
+def _from_engine(error: EngineError) -> Problem | None:
+    if isinstance(error, InvalidArgument):
+        return invalid(error.field, error.rule)
+    if isinstance(error, UnknownJobType):
+        return invalid("job_type", "a registered job type")
+    if isinstance(error, TryAgain):
+        return Problem("busy")
+    return Problem("database_unavailable") if isinstance(error, EngineUnavailable) else None
+
+
+def _from_driver(error: psycopg.Error) -> Problem | None:
+    state = error.sqlstate or ""
+    if state.startswith("FX") or state == "JE002":
+        return _from_refusal(error)
+    if state == "JE001":
+        return invalid("job_type", "a registered job type")
+    if state in {"40001", "40P01", "55P03", "57014"}:
+        return Problem("busy")
+    unavailable = isinstance(error, psycopg.OperationalError | psycopg_pool.PoolTimeout)
+    return Problem("database_unavailable") if unavailable else None
+
+
+def _from_refusal(error: psycopg.Error) -> Problem | None:
+    """Read the JSON that a refusal of the platform's functions carries in its detail."""
+    detail = orjson.loads(error.diag.message_detail or "{}")
+    code = detail.get("code", "invalid")
+    if code not in CODES:
+        return None
+    if not detail.get("field"):
+        return Problem(code)
+    rule = detail.get("rule") or CODES[code][1]
+    return Problem(code, errors=[{"field": detail["field"], "rule": rule}])

@@ -1,0 +1,239 @@
+"""Agents' keys: made here, shown once, checked on every call of an agent.
+
+A key is `fxa_` and 43 url-safe characters, 256 random bits. The database keeps its bcrypt hash, as
+the source documents ask, and its SHA-256 digest. The digest answers: of a key with that much chance
+in it nobody finds the preimage (OWASP ASVS 6.5.2), and bcrypt takes 241 ms at cost 12, a quarter of
+a core for an agent that pushes prices each second. bcrypt is asked once for a key whose digest is
+missing, in two threads with a short queue.
+
+What the database said is kept for a minute. A key that changes is announced to all processes over
+Redis (`api.redis_store`); while a process does not hear that, it keeps what it knows for 5 seconds
+only. Asking the database on each call instead would cost every price push a round trip.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import secrets
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TypeVar
+from uuid import UUID
+
+import bcrypt
+
+from api import calls
+from api.database import Pool, as_service
+from api.errors import Problem
+from api.limits import Failures
+from api.records import Credentials
+
+T = TypeVar("T")
+
+PREFIX = "fxa_"
+SHOWN = 8  # characters after the prefix that the owner sees in lists
+LONGEST_KEY = 72  # bytes; bcrypt refuses more
+FRESH_SECONDS = 60.0
+FRESH_SECONDS_DEAF = 5.0
+CACHED_AGENTS = 50_000
+VERIFIERS = 2
+VERIFICATIONS_WAITING = 8
+_NOBODY = hashlib.sha256(secrets.token_bytes(32)).digest()
+
+
+@dataclass(frozen=True, slots=True)
+class Agent:
+    """An agent that has shown its key."""
+
+    agent_id: UUID
+    user_id: UUID
+    queues: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NewKey:
+    """A key and what is stored of it."""
+
+    key: str
+    prefix: str
+    digest: bytes
+    hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    credentials: Credentials
+    agent: Agent
+    at: float
+
+
+def digest_of(key: str) -> bytes:
+    return hashlib.sha256(key.encode()).digest()
+
+
+class AgentKeys:
+    """Makes keys and checks them; one per process."""
+
+    def __init__(
+        self, pool: Pool, *, cost: int, failures: int, announced: Callable[[], bool]
+    ) -> None:
+        """`announced` tells whether changes are being heard of."""
+        self._pool = pool
+        self._cost = cost
+        self._announced = announced
+        self._known: OrderedDict[UUID, _Known] = OrderedDict()
+        self._owners: dict[bytes, UUID] = {}
+        self._failures = Failures(failures)
+        self._verifying: dict[tuple[str, bytes], asyncio.Future[bool]] = {}
+        self._pending = 0
+        self._threads = ThreadPoolExecutor(VERIFIERS, thread_name_prefix="bcrypt")
+
+    def close(self) -> None:
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def forget(self, agent_id: UUID | None) -> None:
+        """Ask the database again about this agent; None: about all."""
+        if agent_id is None:
+            self._known.clear()
+            self._owners.clear()
+        elif known := self._known.pop(agent_id, None):
+            self._disown(known)
+
+    async def make(self) -> NewKey:
+        """Return a new key; `overloaded` while too many hashes are being made."""
+        secret = secrets.token_urlsafe(32)
+        key = PREFIX + secret
+        hashed = await self._in_thread(lambda: bcrypt.hashpw(key.encode(), _salt(self._cost)))
+        return NewKey(key, secret[:SHOWN], digest_of(key), hashed.decode())
+
+    async def agent(self, agent_id: UUID, key: str, address: str) -> Agent:
+        """Return the agent whose key this is.
+
+        Raises `agent_key_invalid`, `agent_mismatch` where the key is known to be another agent's,
+        `agent_key_revoked`, or `too_many_failed_keys`, which a right key never meets.
+        """
+        if not key or len(key.encode()) > LONGEST_KEY:
+            raise self._failed(agent_id, address)
+        digest = digest_of(key)
+        known = await self._load(agent_id)
+        if known is None:
+            hmac.compare_digest(digest, _NOBODY)  # an unknown agent takes as long as a known one
+            raise self._failed(agent_id, address)
+        if not _has(known.credentials, digest) and not await self._slowly(known, key, digest):
+            raise self._failed(agent_id, address, digest)
+        if known.credentials.revoked_at is not None:
+            raise Problem("agent_key_revoked")
+        return known.agent
+
+    def _failed(self, agent_id: UUID, address: str, digest: bytes | None = None) -> Problem:
+        wait = max(self._failures.add(address), self._failures.add(str(agent_id)))
+        if wait:
+            return Problem("too_many_failed_keys", retry_after=wait)
+        owner = self._owners.get(digest) if digest else None
+        return Problem("agent_key_invalid" if owner in {None, agent_id} else "agent_mismatch")
+
+    async def _load(self, agent_id: UUID) -> _Known | None:
+        known = self._known.get(agent_id)
+        fresh = FRESH_SECONDS if self._announced() else FRESH_SECONDS_DEAF
+        if known is None or time.monotonic() - known.at > fresh:
+            return await self._ask(agent_id)
+        return known
+
+    async def _ask(self, agent_id: UUID) -> _Known | None:
+        self.forget(agent_id)
+        at = time.monotonic()
+        async with as_service(self._pool) as conn:
+            credentials = await calls.agent_credentials(conn, agent_id=agent_id)
+            queues = await calls.agent_queues(conn, agent_ids=[agent_id])
+        if credentials is None:
+            return None
+        places = tuple(queues[0].queues) if queues else ()
+        known = _Known(credentials, Agent(agent_id, credentials.user_id, places), at)
+        self._remember(known)
+        return known
+
+    def _remember(self, known: _Known) -> None:
+        self._known[known.agent.agent_id] = known
+        if known.credentials.key_digest and known.credentials.revoked_at is None:
+            self._owners[known.credentials.key_digest] = known.agent.agent_id
+        while len(self._known) > CACHED_AGENTS:
+            _, oldest = self._known.popitem(last=False)
+            self._disown(oldest)
+
+    def _disown(self, known: _Known) -> None:
+        if known.credentials.key_digest:
+            self._owners.pop(known.credentials.key_digest, None)
+
+    async def _slowly(self, known: _Known, key: str, digest: bytes) -> bool:
+        """Ask bcrypt, where a hash stands without its digest, and remember the digest."""
+        for hashed in _undigested(known.credentials):
+            if await self._verified(hashed, key, digest):
+                async with as_service(self._pool) as conn:
+                    await calls.agent_set_digest(
+                        conn, agent_id=known.agent.agent_id, key_hash=hashed, key_digest=digest
+                    )
+                self.forget(known.agent.agent_id)
+                return True
+        return False
+
+    async def _verified(self, hashed: str, key: str, digest: bytes) -> bool:
+        """Check each pair once at a time, however many calls ask."""
+        pair = (hashed, digest)
+        if pair not in self._verifying:
+            future = self._in_thread(lambda: _matches(key, hashed))
+            self._verifying[pair] = future
+            future.add_done_callback(lambda _: self._verifying.pop(pair, None))
+        return await asyncio.shield(self._verifying[pair])
+
+    def _in_thread(self, work: Callable[[], T]) -> asyncio.Future[T]:
+        if self._pending >= VERIFIERS + VERIFICATIONS_WAITING:
+            raise Problem("overloaded", retry_after=1)
+        self._pending += 1
+        future = asyncio.get_running_loop().run_in_executor(self._threads, work)
+        future.add_done_callback(self._done)
+        return future
+
+    def _done(self, _: asyncio.Future[T]) -> None:
+        self._pending -= 1
+
+
+def _has(credentials: Credentials, digest: bytes) -> bool:
+    """Tell whether the digest is that of the key, or of the one before it in its last minutes."""
+    now = hmac.compare_digest(digest, credentials.key_digest or _NOBODY)
+    before = hmac.compare_digest(digest, credentials.previous_key_digest or _NOBODY)
+    return now or (before and _previous_counts(credentials))
+
+
+def _undigested(credentials: Credentials) -> list[str]:
+    found = []
+    if credentials.key_hash and not credentials.key_digest:
+        found.append(credentials.key_hash)
+    if (
+        _previous_counts(credentials)
+        and credentials.previous_key_hash
+        and not credentials.previous_key_digest
+    ):
+        found.append(credentials.previous_key_hash)
+    return found
+
+
+def _previous_counts(credentials: Credentials) -> bool:
+    until = credentials.previous_key_until
+    return until is not None and until > datetime.now(UTC)
+
+
+def _matches(key: str, hashed: str) -> bool:
+    try:
+        return bcrypt.checkpw(key.encode(), hashed.encode())
+    except ValueError:  # not a bcrypt hash: it matches nothing
+        return False
+
+
+def _salt(cost: int) -> bytes:
+    return bcrypt.gensalt(cost)

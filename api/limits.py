@@ -1,0 +1,28 @@
+"""How often somebody may be wrong."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+
+WINDOW_SECONDS = 60.0
+REMEMBERED = 10_000
+
+
+class Failures:
+    """Counts failures per name, of the last ten thousand names; so many a minute are free."""
+
+    def __init__(self, free: int) -> None:
+        self._free = free
+        self._counts: OrderedDict[str, tuple[float, int]] = OrderedDict()
+
+    def add(self, name: str) -> int:
+        """Count one more; the answer is 0, or after how many seconds it is worth trying again."""
+        now = time.monotonic()
+        began, count = self._counts.pop(name, (now, 0))
+        if now - began >= WINDOW_SECONDS:
+            began, count = now, 0
+        self._counts[name] = (began, count + 1)
+        if len(self._counts) > REMEMBERED:
+            self._counts.popitem(last=False)
+        return 0 if count < self._free else max(1, round(began + WINDOW_SECONDS - now))

@@ -1,0 +1,337 @@
+"""All agents that wait for a job in this process, on one claimer.
+
+Agents wait in memory. The claimer asks the engine with one `claim` for many agents, and only for
+those who have reason to ask: a poll that has just come, a job that the engine's notification names,
+or 15 to 30 seconds since the last look, for what no notification tells (a retry that became due, a
+notification that was lost). Between these an agent costs a timer and nothing else.
+
+An agent whose claim came back empty is put into the engine's table of sleepers (`_doze.sql`) and
+asked for once more; from then on its jobs are announced. Who is in there stays in, poll after poll,
+and is renewed once a minute; so the next poll of an agent who is covered, and for whom nothing was
+announced since, needs no claim at all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from uuid import UUID, uuid4
+
+import orjson
+
+from api.keys import Agent
+from jobengine import EngineError, JobEngine, Lease, calls
+from jobengine.claimer import Claimer
+from jobengine.records import Job
+
+log = logging.getLogger("api.longpoll")
+
+BATCH = 200  # agents that one claim asks for
+LOOK_SECONDS = (15.0, 30.0)  # an agent looks for itself so often
+RENEW_SECONDS = 60.0  # the sleepers are written anew so often
+DOZE_SECONDS = 180.0  # and forgotten by the engine after so long, should this process be gone
+IDLE_SECONDS = 45.0  # an agent that has not polled for so long is not announced jobs any more
+
+
+@dataclass(eq=False, slots=True)
+class Waiter:
+    """One poll: who asks, and what comes of it."""
+
+    agent: Agent
+    request_id: UUID | None
+    until: float
+    answer: asyncio.Future[Job | None]
+    timer: asyncio.TimerHandle | None = None
+    asking: bool = False
+
+    def resolve(self, job: Job | None) -> bool:
+        """Answer the poll; False where it is over already."""
+        if self.timer is not None:
+            self.timer.cancel()
+        if self.answer.done():
+            return False
+        self.answer.set_result(job)
+        return True
+
+
+@dataclass(eq=False, slots=True)
+class _Place:
+    """What is known of an agent, between its polls too."""
+
+    agent: Agent
+    waiter: Waiter | None = None
+    look: asyncio.TimerHandle | None = None
+    covered: bool = False  # its queues are among the sleepers'
+    quiet: bool = False  # the last claim found nothing, and nothing was announced since
+    looked: float = float("-inf")
+    polled: float = field(default_factory=time.monotonic)
+
+
+class LongPoll:
+    """Hands out jobs to polls; `run` is its claimer. Not for threads."""
+
+    def __init__(self, engine: JobEngine) -> None:
+        self._engine = engine
+        self._places: dict[UUID, _Place] = {}
+        self._by_queue: dict[tuple[UUID, str], set[UUID]] = {}
+        self._due: dict[UUID, None] = {}  # in the order in which they became due
+        self._wanted = asyncio.Event()
+        self._listener = uuid4()
+        self._closed = False
+
+    @property
+    def waiting(self) -> int:
+        """How many polls wait."""
+        return sum(1 for place in self._places.values() if place.waiter)
+
+    def close(self) -> None:
+        """Answer every poll with no job, also those to come; for the end of the process."""
+        self._closed = True
+        for place in self._places.values():
+            if place.waiter:
+                place.waiter.resolve(None)
+
+    def poll(self, agent: Agent, *, seconds: float, request_id: UUID | None) -> Waiter:
+        """Begin a poll; its `answer` comes after `seconds` at the latest, None for no job.
+
+        One poll per agent: an older one is answered with no job. The caller ends it with `leave`.
+        """
+        loop = asyncio.get_running_loop()
+        waiter = Waiter(agent, request_id, time.monotonic() + seconds, loop.create_future())
+        if self._closed:
+            waiter.resolve(None)
+            return waiter
+        place = self._place(agent)
+        if place.waiter:
+            place.waiter.resolve(None)
+        place.waiter, place.polled = waiter, time.monotonic()
+        if seconds > 0:
+            waiter.timer = loop.call_later(seconds, self._over, waiter)
+        self._begin(place, seconds, request_id)
+        return waiter
+
+    async def leave(self, waiter: Waiter) -> None:
+        """End a poll whose client is gone; a job that it was given goes back."""
+        place = self._places.get(waiter.agent.agent_id)
+        if place and place.waiter is waiter:
+            place.waiter = None
+        if waiter.timer is not None:
+            waiter.timer.cancel()
+        if not waiter.answer.done():
+            waiter.answer.cancel()
+        elif not waiter.answer.cancelled() and not waiter.answer.exception():
+            await self._release([job for job in (waiter.answer.result(),) if job])
+
+    async def run(self) -> None:
+        """Claim for those who are due, for ever."""
+        with self._engine.wakeup.jobs(self._came):
+            renewal = asyncio.create_task(self._renew())
+            try:
+                while True:
+                    await self._wanted.wait()
+                    await self._serve(self._batch())
+            finally:
+                renewal.cancel()
+
+    # Who is due
+
+    def _place(self, agent: Agent) -> _Place:
+        """Return the agent's place; one whose queues have changed begins anew."""
+        place = self._places.get(agent.agent_id)
+        if place is None or place.agent != agent:
+            if place is not None:
+                self._drop(place)
+            place = self._places[agent.agent_id] = _Place(agent)
+            for queue in agent.queues:
+                self._by_queue.setdefault((agent.user_id, queue), set()).add(agent.agent_id)
+        return place
+
+    def _drop(self, place: _Place) -> None:
+        if place.waiter:
+            place.waiter.resolve(None)
+        if place.look:
+            place.look.cancel()
+        self._places.pop(place.agent.agent_id, None)
+        self._due.pop(place.agent.agent_id, None)
+        for queue in place.agent.queues:
+            key = (place.agent.user_id, queue)
+            self._by_queue[key].discard(place.agent.agent_id)
+            if not self._by_queue[key]:
+                del self._by_queue[key]
+
+    def _begin(self, place: _Place, seconds: float, request_id: UUID | None) -> None:
+        """Claim at once, unless it is known that there is nothing."""
+        left = place.looked + LOOK_SECONDS[0] - time.monotonic()
+        if seconds > 0 and place.covered and place.quiet and request_id is None and left > 0:
+            self._look_later(place, left)
+        else:
+            self._ask_for(place)
+
+    def _ask_for(self, place: _Place) -> None:
+        if place.waiter:
+            self._due[place.agent.agent_id] = None
+            self._wanted.set()
+
+    def _look_later(self, place: _Place, seconds: float | None = None) -> None:
+        if place.look:
+            place.look.cancel()
+        pause = random.uniform(*LOOK_SECONDS) if seconds is None else seconds  # noqa: S311 - jitter
+        place.look = asyncio.get_running_loop().call_later(pause, self._ask_for, place)
+
+    def _over(self, waiter: Waiter) -> None:
+        """The poll's time is up; one that is being asked for gets the outcome."""
+        if not waiter.asking:
+            waiter.resolve(None)
+            self._vacate(waiter)
+
+    def _vacate(self, waiter: Waiter) -> None:
+        place = self._places.get(waiter.agent.agent_id)
+        if place and place.waiter is waiter:
+            place.waiter = None
+
+    def _came(self, tenant_id: UUID | None, queue: str | None) -> None:
+        """A job was announced; without a name, any may have been, and the sleepers be lost."""
+        if tenant_id is None or queue is None:
+            for place in self._places.values():
+                place.covered = place.quiet = False
+                self._ask_for(place)
+            return
+        for agent_id in self._by_queue.get((tenant_id, queue), ()):
+            place = self._places[agent_id]
+            place.quiet = False
+            self._ask_for(place)
+
+    # Claiming
+
+    def _batch(self) -> list[Waiter]:
+        """Take who is due, BATCH at most."""
+        batch: list[Waiter] = []
+        while self._due and len(batch) < BATCH:
+            agent_id = next(iter(self._due))
+            del self._due[agent_id]
+            if waiter := self._places[agent_id].waiter:
+                batch.append(waiter)
+        if not self._due:
+            self._wanted.clear()
+        return batch
+
+    async def _serve(self, batch: Sequence[Waiter]) -> None:
+        """Claim for these, tell them, and have those who got nothing announced what comes."""
+        if not batch:
+            return
+        covered = {waiter.agent.agent_id for waiter in batch if self._covered(waiter)}
+        try:
+            jobs = await self._claim(batch)
+            await self._deliver(batch, jobs)
+            await self._doze(waiter for waiter in batch if waiter.agent.agent_id not in covered)
+        except EngineError as error:
+            self._fail(batch, error)
+
+    def _covered(self, waiter: Waiter) -> bool:
+        place = self._places.get(waiter.agent.agent_id)
+        return place is not None and place.covered
+
+    async def _claim(self, batch: Sequence[Waiter]) -> list[Job]:
+        requests = [
+            {
+                "queues": waiter.agent.queues,
+                "agent_id": str(waiter.agent.agent_id),
+                "limit": 1,
+                "tenant_id": waiter.agent.user_id,
+                "request_id": waiter.request_id,
+                "two_phase": "always",
+            }
+            for waiter in batch
+        ]
+        now = time.monotonic()
+        for waiter in batch:
+            waiter.asking = True
+            if place := self._places.get(waiter.agent.agent_id):
+                place.quiet, place.looked = True, now  # until something is announced meanwhile
+        async with self._engine.connection() as conn:
+            return await calls.claim(conn, requests=orjson.dumps(requests).decode())
+
+    async def _deliver(self, batch: Sequence[Waiter], jobs: Iterable[Job]) -> None:
+        found = {job.request: job for job in jobs}
+        unwanted = []
+        now = time.monotonic()
+        for number, waiter in enumerate(batch, 1):
+            waiter.asking = False
+            job = found.get(number)
+            place = self._places.get(waiter.agent.agent_id)
+            if job is not None and place:
+                place.quiet = False  # where one was, another may be
+            if job is not None or waiter.until <= now:
+                self._vacate(waiter)
+                if not waiter.resolve(job) and job is not None:
+                    unwanted.append(job)
+            elif place and place.waiter is waiter:
+                self._look_later(place)
+        await self._release(unwanted)
+
+    async def _doze(self, waiters: Iterable[Waiter]) -> None:
+        """Have the jobs of those who still wait announced, then look for them once more."""
+        places = [
+            place
+            for waiter in waiters
+            if (place := self._places.get(waiter.agent.agent_id)) and place.waiter
+        ]
+        await self._cover(self._listener, places)
+        for place in places:
+            place.quiet = False  # a job that came just before was not announced
+            self._ask_for(place)
+
+    async def _cover(self, listener: UUID, places: Sequence[_Place]) -> None:
+        if places:
+            queues = list(dict.fromkeys(q for place in places for q in place.agent.queues))
+            sleeper = Claimer(self._engine.connection, queues=queues, agent_id="api")
+            await sleeper.doze(listener, DOZE_SECONDS)
+        for place in places:
+            place.covered = True
+
+    def _fail(self, batch: Sequence[Waiter], error: EngineError) -> None:
+        for waiter in batch:
+            waiter.asking = False
+            self._vacate(waiter)
+            if place := self._places.get(waiter.agent.agent_id):
+                place.quiet = False
+            if waiter.timer is not None:
+                waiter.timer.cancel()
+            if not waiter.answer.done():
+                waiter.answer.set_exception(error)
+
+    async def _release(self, jobs: Sequence[Job]) -> None:
+        """Give jobs back; where that fails their leases run out, and no attempt is spent."""
+        if not jobs:
+            return
+        try:
+            await self._engine.release([Lease(job.job_id, job.lease_epoch) for job in jobs])
+        except EngineError as error:
+            log.warning("%d unwanted jobs wait for their leases to end: %s", len(jobs), error)
+
+    # Sleepers
+
+    async def _renew(self) -> None:
+        while True:
+            await asyncio.sleep(RENEW_SECONDS)
+            try:
+                await self._write_sleepers()
+            except EngineError as error:
+                log.warning("sleepers are not renewed: %s", error)
+
+    async def _write_sleepers(self) -> None:
+        """Write who polls under a new name, then take the old one away: nobody is missed."""
+        self._forget_idle()
+        old, self._listener = self._listener, uuid4()
+        await self._cover(self._listener, [p for p in self._places.values() if p.covered])
+        await Claimer(self._engine.connection, queues=[], agent_id="api").rouse(old)
+
+    def _forget_idle(self) -> None:
+        limit = time.monotonic() - IDLE_SECONDS
+        idle = [p for p in self._places.values() if not p.waiter and p.polled < limit]
+        for place in idle:
+            self._drop(place)

@@ -1,0 +1,30 @@
+"""What the platform's functions say to the service itself; fields are their columns, in order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """How an agent's key is checked, and whose agent it is."""
+
+    user_id: UUID
+    broker_connection_id: UUID | None
+    key_hash: str | None
+    key_digest: bytes | None
+    previous_key_hash: str | None
+    previous_key_digest: bytes | None
+    previous_key_until: datetime | None
+    revoked_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class AgentQueues:
+    """Where an agent's jobs come from."""
+
+    agent_id: UUID
+    user_id: UUID
+    queues: list[str]

@@ -1,0 +1,116 @@
+"""What all requests of a process share, and what it does besides answering them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from api.database import Pool, create_pool
+from api.keys import AgentKeys
+from api.longpoll import LongPoll
+from api.metrics import Metrics
+from api.presence import Presence
+from api.redis_store import RedisStore
+from api.settings import Settings
+from api.tokens import Tokens
+from jobengine import EngineError, JobEngine
+from jobengine._cancelling import cancelled
+
+log = logging.getLogger("api")
+
+SWEEP_SECONDS = 2.0  # leases that ran out are taken back so often
+AGAIN_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """The parts; `running` brings them to life."""
+
+    settings: Settings
+    metrics: Metrics
+    pool: Pool
+    engine: JobEngine
+    redis: RedisStore
+    tokens: Tokens
+    keys: AgentKeys
+    presence: Presence
+    longpoll: LongPoll
+
+    def close_polls(self) -> None:
+        """Answer everybody who waits: the process is about to end."""
+        self.longpoll.close()
+
+
+@asynccontextmanager
+async def running(settings: Settings, metrics: Metrics) -> AsyncIterator[Service]:
+    """Yield the service with its connections and its tasks; both end with the block."""
+    async with AsyncExitStack() as stack:
+        pool = create_pool(settings.database_url, settings.pool_size)
+        stack.push_async_callback(pool.close)
+        # Not waited for: a service that starts before its database is there says so in /readyz.
+        await pool.open(wait=False)
+        engine = await stack.enter_async_context(JobEngine(pool))
+        service = _service(settings, metrics, pool, engine)
+        stack.push_async_callback(service.redis.close)
+        stack.callback(service.keys.close)
+        tasks = [asyncio.create_task(_for_ever(work)) for work in _works(service)]
+        stack.push_async_callback(cancelled, *tasks)
+        yield service
+        service.close_polls()
+
+
+def _service(settings: Settings, metrics: Metrics, pool: Pool, engine: JobEngine) -> Service:
+    redis = RedisStore(settings.redis_url)
+    keys = AgentKeys(
+        pool,
+        cost=settings.bcrypt_cost,
+        failures=settings.key_failures,
+        announced=lambda: redis.hearing,
+    )
+    longpoll = LongPoll(engine)
+    metrics.waiting = lambda: longpoll.waiting
+    return Service(
+        settings=settings,
+        metrics=metrics,
+        pool=pool,
+        engine=engine,
+        redis=redis,
+        tokens=Tokens(settings),
+        keys=keys,
+        presence=Presence(pool),
+        longpoll=longpoll,
+    )
+
+
+def _works(service: Service) -> list[Callable[[], Awaitable[None]]]:
+    return [
+        service.longpoll.run,
+        service.presence.run,
+        lambda: service.redis.hear(service.keys.forget),
+        lambda: _sweep(service.engine),
+    ]
+
+
+async def _for_ever(work: Callable[[], Awaitable[None]]) -> None:
+    """Do it again should it fail, which it does by a mistake of ours only."""
+    while True:
+        try:
+            await work()
+        except Exception:
+            log.exception("a task of the service failed")
+        await asyncio.sleep(AGAIN_SECONDS)
+
+
+async def _sweep(engine: JobEngine) -> None:
+    """Take back the leases of agents that went silent; any number of processes may do it."""
+    while True:
+        await asyncio.sleep(SWEEP_SECONDS * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
+        try:
+            while (await engine.sweep()).more:
+                pass
+        except EngineError as error:
+            log.warning("sweep: %s", error)

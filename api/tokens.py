@@ -1,0 +1,168 @@
+"""Who a user's token says he is: HS256 by the secret, ES256 and RS256 by the keys of a JWKS.
+
+The algorithm follows from the key, never from the token alone: a token cannot choose to be checked
+with a public key as if that were a secret.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import urllib.request
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import jwt
+import orjson
+
+from api.errors import Problem
+from api.settings import Settings
+
+AUDIENCE = ROLE = "authenticated"
+REQUIRED = ["exp", "aud", "sub", "role"]
+LONGEST_TOKEN = 8192
+
+JWKS_BYTES = 65536
+JWKS_KEYS = 20
+JWKS_SECONDS = 600.0  # how long fetched keys are used without another look
+JWKS_PAUSE = 10.0  # between two looks, whatever tokens come in
+JWKS_TIMEOUT = 5.0
+_ALGORITHMS = {"EC": "ES256", "RSA": "RS256"}
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """A user, and what row level security is told of him."""
+
+    user_id: UUID
+    claims: Mapping[str, Any]
+
+
+class Tokens:
+    """Verifies tokens; raises the problem `token_invalid`, and nothing about why."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._secret = settings.jwt_secret
+        self._issuer = settings.jwt_issuer
+        self._keys = Keys(_fetcher(settings.jwks_url)) if settings.jwks_url else None
+
+    async def user(self, token: str) -> User:
+        """Return the user of a valid token."""
+        try:
+            if len(token) > LONGEST_TOKEN:
+                raise Problem("token_invalid")
+            algorithm, key = await self._key(jwt.get_unverified_header(token))
+            claims = jwt.decode(
+                token,
+                key,
+                algorithms=[algorithm],
+                audience=AUDIENCE,
+                issuer=self._issuer,
+                options={"require": REQUIRED},
+            )
+            return _user(claims)
+        except (jwt.PyJWTError, ValueError) as error:
+            raise Problem("token_invalid") from error
+
+    async def _key(self, header: Mapping[str, Any]) -> tuple[str, Any]:
+        algorithm = header.get("alg")
+        if algorithm == "HS256" and self._secret:
+            return "HS256", self._secret
+        if self._keys is None or algorithm not in _ALGORITHMS.values():
+            raise Problem("token_invalid")
+        key = await self._keys.get(str(header.get("kid")))
+        if key is None or _ALGORITHMS.get(key.key_type or "") != algorithm:
+            raise Problem("token_invalid")
+        return str(algorithm), key.key
+
+
+def issue(secret: str, user_id: UUID, email: str, seconds: float) -> str:
+    """Return a token of ours, for databases where nobody else issues them."""
+    now = datetime.now(UTC)
+    claims = {
+        "sub": str(user_id),
+        "email": email,
+        "aud": AUDIENCE,
+        "role": ROLE,
+        "iat": now,
+        "exp": now + timedelta(seconds=seconds),
+    }
+    return jwt.encode(claims, secret, algorithm="HS256")
+
+
+def _user(claims: Mapping[str, Any]) -> User:
+    """Read the claims; another role than a user's, the service's for example, is not let in."""
+    if claims["role"] != ROLE:
+        raise Problem("token_invalid")
+    user_id = UUID(claims["sub"])
+    told = {name: claims[name] for name in ("aud", "email") if isinstance(claims.get(name), str)}
+    return User(user_id, {**told, "sub": str(user_id), "role": ROLE})
+
+
+class Keys:
+    """The keys of a JWKS by their ids: fetched once, again when they are old or an id is unknown.
+
+    However many tokens come, there is one fetch per ten seconds at most. While the fetch fails,
+    the keys of the last one go on; without any the problem is `tokens_unavailable`.
+    """
+
+    def __init__(self, fetch: Callable[[], Awaitable[bytes]]) -> None:
+        self._fetch = fetch
+        self._lock = asyncio.Lock()
+        self._keys: dict[str, jwt.PyJWK] = {}
+        self._fetched = self._tried = float("-inf")
+
+    async def get(self, kid: str) -> jwt.PyJWK | None:
+        """Return the key of that id."""
+        if self._old() or kid not in self._keys:
+            async with self._lock:
+                await self._refresh()
+        if self._fetched == float("-inf"):
+            raise Problem("tokens_unavailable")
+        return self._keys.get(kid)
+
+    def _old(self) -> bool:
+        return time.monotonic() - self._fetched > JWKS_SECONDS
+
+    async def _refresh(self) -> None:
+        now = time.monotonic()
+        if now - self._tried < JWKS_PAUSE:
+            return
+        self._tried = now
+        try:
+            self._keys = read_jwks(await self._fetch())
+            self._fetched = now
+        except (OSError, ValueError, jwt.PyJWTError):
+            return
+
+
+def read_jwks(text: bytes) -> dict[str, jwt.PyJWK]:
+    """Return the keys that verify ES256 and RS256 signatures; others, secrets too, are left out."""
+    entries = orjson.loads(text)["keys"][:JWKS_KEYS]
+    usable = [
+        entry
+        for entry in entries
+        if entry.get("kty") == "RSA" or (entry.get("kty"), entry.get("crv")) == ("EC", "P-256")
+    ]
+    return {
+        str(entry["kid"]): jwt.PyJWK(entry, algorithm=_ALGORITHMS[entry["kty"]])
+        for entry in usable
+        if "kid" in entry
+    }
+
+
+def _fetcher(url: str) -> Callable[[], Awaitable[bytes]]:
+    def fetch() -> bytes:
+        with urllib.request.urlopen(url, timeout=JWKS_TIMEOUT) as response:  # noqa: S310 - ours
+            found: bytes = response.read(JWKS_BYTES + 1)
+        if len(found) > JWKS_BYTES:
+            raise ValueError("the JWKS is too long")
+        return found
+
+    async def in_thread() -> bytes:
+        return await asyncio.to_thread(fetch)
+
+    return in_thread
