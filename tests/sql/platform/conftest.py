@@ -8,7 +8,8 @@ import pytest
 from psycopg.rows import dict_row
 
 from jobengine import schema
-from tests.conftest import Clock, fresh_database
+from jobengine.testing import Clock
+from tests.conftest import fresh_database
 from tests.sql.platform.helpers import Db, User, install, make_roles, make_supabase, new_trader
 
 

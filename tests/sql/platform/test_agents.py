@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from tests.conftest import Clock
+from jobengine.testing import Clock
 from tests.sql.platform.helpers import (
     DIGEST,
     HASH,

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
-from tests.conftest import Clock
+from jobengine.testing import Clock
 from tests.sql.platform.helpers import (
     Db,
     User,

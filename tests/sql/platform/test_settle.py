@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 import psycopg
 import pytest
 
-from tests.conftest import Clock
+from jobengine.testing import Clock
 from tests.sql.platform.helpers import (
     Db,
     User,
