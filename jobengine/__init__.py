@@ -13,6 +13,10 @@ from jobengine.errors import (
     WaitTimeout,
     WrongIsolation,
 )
+from jobengine.housekeeping import Housekeeping
+from jobengine.logs import JsonFormatter
+from jobengine.metrics import Counters
+from jobengine.middleware import CallNext, Middleware
 from jobengine.records import (
     NO_TENANT,
     Cancel,
@@ -46,8 +50,10 @@ from jobengine.worker import STOP_SIGNALS, Worker
 __all__ = [
     "NO_TENANT",
     "STOP_SIGNALS",
+    "CallNext",
     "Cancel",
     "Cancelled",
+    "Counters",
     "Delivery",
     "EngineError",
     "EngineUnavailable",
@@ -55,13 +61,16 @@ __all__ = [
     "Extended",
     "Finished",
     "Held",
+    "Housekeeping",
     "Installed",
     "InvalidArgument",
     "InvalidSettleFunction",
     "Job",
     "JobEngine",
     "JobInfo",
+    "JsonFormatter",
     "Lease",
+    "Middleware",
     "NewJob",
     "NotInstalled",
     "Outcome",

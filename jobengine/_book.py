@@ -6,10 +6,11 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from dataclasses import dataclass
+from typing import ClassVar, Literal, Protocol, TypeAlias
 from uuid import UUID
 
+from jobengine._meter import Meter
 from jobengine.records import Job, Report
 
 StopCause: TypeAlias = Literal["lease_lost", "cancelled", "drained"]
@@ -19,39 +20,66 @@ _EXTENSIONS_PER_LEASE = 3
 _TICK_MAX = 0.5
 
 
+class Runner(Protocol):
+    """What a held job's handler runs in: a task, or a batch that shares one."""
+
+    def cancel(self) -> object: ...
+
+
 @dataclass(slots=True, eq=False)
 class HeldJob:
     """A job that this worker holds, from its claim until its end is acknowledged."""
 
     job: Job
     started: bool
-    claimed: float = field(default_factory=time.monotonic)
-    extend_at: float = 0.0
-    runner: asyncio.Task[None] | None = None
+    claimed: float
+    extend_at: float
+    runner: Runner | None = None
     stopped_because: StopCause | None = None
     stop_reason: str = ""
     reported: bool = False
 
-    def __post_init__(self) -> None:
-        self.extended()
+    slots: ClassVar[int] = 1
 
     def extended(self) -> None:
         """Note that the lease is whole again."""
         self.extend_at = time.monotonic() + self.job.lease_seconds / _EXTENSIONS_PER_LEASE
 
-    def stop(self, because: StopCause, reason: str) -> None:
-        """Cancel the handler, once, unless it has come to its end."""
+    def stop(self, because: StopCause, reason: str) -> bool:
+        """Cancel the handler, once, unless it has come to its end; tell whether this did it."""
         if self.reported or self.stopped:
-            return
+            return False
         self.stopped_because = because
         self.stop_reason = reason
         if self.runner is not None:
             self.runner.cancel()
+        return True
+
+    @property
+    def names(self) -> dict[str, object]:
+        """What log records about the job carry."""
+        job = self.job
+        return {"job_id": job.job_id, "job_type": job.job_type, "attempt": job.attempt}
+
+    @property
+    def job_type(self) -> str:
+        """The type of its job."""
+        return self.job.job_type
 
     @property
     def stopped(self) -> bool:
         """Whether the handler is not to run, or not any more."""
         return self.stopped_because is not None
+
+    @property
+    def kept(self) -> bool:
+        """Whether the lease is to be kept.
+
+        A cancelled job in a batch that runs on is kept: its result counts as what it is.
+        """
+        return not self.stopped or (
+            self.stopped_because == "cancelled" and isinstance(self.runner, Batch)
+        )
 
     @property
     def repeatable(self) -> bool:
@@ -76,6 +104,43 @@ class HeldJob:
         )
 
 
+class Batch:
+    """Held jobs of one type that one call of a handler works on."""
+
+    def __init__(self, job_type: str) -> None:
+        """Without jobs at first."""
+        self.job_type = job_type
+        self.members: list[HeldJob] = []
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def slots(self) -> int:
+        """How many slots of the worker it takes."""
+        return len(self.members)
+
+    @property
+    def stopped(self) -> bool:
+        """Whether all its jobs are stopped."""
+        return all(held.stopped for held in self.members)
+
+    def begin(self, task: asyncio.Task[None]) -> None:
+        """Note in which task the handler runs."""
+        self._task = task
+        for held in self.members:
+            held.runner = self
+
+    def end(self) -> None:
+        """Note that the handler has come to its end."""
+        self._task = None
+        for held in self.members:
+            held.runner = None
+
+    def cancel(self) -> None:
+        """Cancel the handler once the last of the jobs is stopped: it works for the others."""
+        if self._task is not None and self.stopped:
+            self._task.cancel()
+
+
 class Book:
     """All held jobs of a worker."""
 
@@ -84,12 +149,19 @@ class Book:
         self._held: dict[UUID, HeldJob] = {}
         self._tick = _TICK_MAX
         self._shorter = asyncio.Event()
+        self._told = 0
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self._held)
 
     def add(self, job: Job) -> HeldJob:
         """Enter a claimed job; a job that comes back replaces its lost lease."""
-        held = HeldJob(job, started=job.started_at is not None)
+        now = time.monotonic()
+        period = job.lease_seconds / _EXTENSIONS_PER_LEASE
+        held = HeldJob(job, job.started_at is not None, claimed=now, extend_at=now + period)
         self._held[job.job_id] = held
-        tick = job.lease_seconds / _EXTENSIONS_PER_LEASE / 2
+        tick = period / 2
         if tick < self._tick:
             self._tick = tick
             self._shorter.set()
@@ -99,6 +171,23 @@ class Book:
         """Forget a job that is not held any more."""
         if self._held.get(held.job.job_id) is held:
             del self._held[held.job.job_id]
+
+    def tell(self, meter: Meter | None) -> None:
+        """Tell how many jobs are held, and how long handlers ran."""
+        if meter is not None:
+            meter.held(len(self._held) - self._told)
+            self._told = len(self._held)
+            meter.tell_runs()
+
+    def close(self, meter: Meter | None) -> None:
+        """Forget everything: what a worker leaves behind at its end is not held by it."""
+        self._held.clear()
+        self.tell(meter)
+
+    @property
+    def pause(self) -> float:
+        """The longest that `tick` waits."""
+        return self._tick
 
     async def tick(self) -> None:
         """Wait until it is time to look for leases to extend; a shorter lease is not overslept."""
@@ -110,7 +199,7 @@ class Book:
     def due_for_extension(self) -> list[HeldJob]:
         """Return the jobs whose lease is to be extended now."""
         now = time.monotonic()
-        return self._where(lambda held: held.extend_at <= now and not held.stopped)
+        return self._where(lambda held: held.extend_at <= now and held.kept)
 
     def unreported(self) -> list[HeldJob]:
         """Return the jobs whose handler has not come to its end."""

@@ -4,24 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from jobengine import calls
+from jobengine import _db, calls
 from jobengine._arguments import enqueue_arguments, enqueue_batches
-from jobengine._db import Connection
-from jobengine.errors import InvalidArgument, translated
+from jobengine._db import AnyConnection
+from jobengine.errors import InvalidArgument
 from jobengine.records import Enqueued, NewJob
 
 
-async def enqueue_all(conn: Connection, jobs: Sequence[NewJob]) -> Sequence[Enqueued]:
+async def enqueue_all(conn: AnyConnection, jobs: Sequence[NewJob]) -> Sequence[Enqueued]:
     """Put the jobs in and answer in their order, numbered from 1."""
     batches = list(enqueue_batches(jobs))
     if len(batches) == 1:
         return await _enqueue(conn, *batches[0])
-    with translated():
-        async with conn.transaction():
-            return [answer for batch in batches for answer in await _enqueue(conn, *batch)]
+    async with _db.transaction(conn):
+        return [answer for batch in batches for answer in await _enqueue(conn, *batch)]
 
 
-async def _enqueue(conn: Connection, before: int, jobs: Sequence[NewJob]) -> Sequence[Enqueued]:
+async def _enqueue(conn: AnyConnection, before: int, jobs: Sequence[NewJob]) -> Sequence[Enqueued]:
     arguments = enqueue_arguments(jobs, before)
     try:
         answers = await calls.enqueue(conn, **arguments)

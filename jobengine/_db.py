@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any, LiteralString, TypeAlias, TypeVar
 from uuid import UUID
 
 import orjson
+import psycopg
 from psycopg import AsyncConnection, AsyncCursor
-from psycopg.rows import args_row, scalar_row
+from psycopg.adapt import AdaptersMap
+from psycopg.postgres import register_default_adapters
+from psycopg.pq import TransactionStatus
+from psycopg.rows import BaseRowFactory, args_row, scalar_row
+from psycopg.types.json import set_json_loads
 
 from jobengine._cancelling import heeded
 from jobengine.errors import InvalidArgument, translated
 
 Connection: TypeAlias = AsyncConnection[Any]
+AnyConnection: TypeAlias = Connection | psycopg.Connection[Any]
 Rows = list  # a name for `list` where a call of that name hides it
 R = TypeVar("R")
 
@@ -29,25 +36,90 @@ _JSON_OPTIONS = (
 )
 
 
+class _Adaptation:
+    """How values go and come: the driver's ways, whatever the program has set up for its own."""
+
+    connection = None
+
+    def __init__(self) -> None:
+        self.adapters = AdaptersMap(types=psycopg.postgres.types)
+        register_default_adapters(self)
+        set_json_loads(orjson.loads, self)
+
+
+_ADAPTERS = _Adaptation().adapters
+
+
+class _Cursor(AsyncCursor[R]):
+    """Not conn.cursor(): the program's pool may make cursors of another kind."""
+
+    __slots__ = ()
+
+    @property
+    def adapters(self) -> AdaptersMap:
+        return _ADAPTERS
+
+
+class _SyncCursor(psycopg.Cursor[R]):
+    """The same for a connection that is not async."""
+
+    __slots__ = ()
+
+    @property
+    def adapters(self) -> AdaptersMap:
+        return _ADAPTERS
+
+
 async def rows(
-    conn: Connection, kind: type[R], query: LiteralString, parameters: Mapping[str, Any]
+    conn: AnyConnection, kind: type[R], query: LiteralString, parameters: Mapping[str, Any]
 ) -> Rows[R]:
     """Return one `kind` per row; its fields are the columns, in their order (tests/contract)."""
-    with translated(), heeded():
-        # Not conn.cursor(): the program's pool may make cursors of another kind.
-        cursor = AsyncCursor(conn, row_factory=args_row(kind))
-        await cursor.execute(query, _checked(parameters), binary=True)
-        return await cursor.fetchall()
+    return await _fetched(conn, args_row(kind), query, parameters)
 
 
 async def scalars(
-    conn: Connection, query: LiteralString, parameters: Mapping[str, Any]
+    conn: AnyConnection, query: LiteralString, parameters: Mapping[str, Any]
 ) -> Rows[Any]:
     """Return the first column."""
+    return await _fetched(conn, scalar_row, query, parameters)
+
+
+async def _fetched(
+    conn: AnyConnection,
+    factory: BaseRowFactory[R],
+    query: LiteralString,
+    parameters: Mapping[str, Any],
+) -> Rows[R]:
+    """Return the rows; on a connection that is not async this never suspends (jobengine.sync)."""
+    if isinstance(conn, psycopg.Connection):
+        with translated():
+            now = _SyncCursor(conn, row_factory=factory)
+            return now.execute(query, _checked(parameters), binary=True).fetchall()
     with translated(), heeded():
-        cursor = AsyncCursor(conn, row_factory=scalar_row)
+        cursor = _Cursor(conn, row_factory=factory)
         await cursor.execute(query, _checked(parameters), binary=True)
         return await cursor.fetchall()
+
+
+@asynccontextmanager
+async def transaction(conn: AnyConnection) -> AsyncIterator[None]:
+    """All that the block writes, or nothing; never a commit that is the program's to make.
+
+    The driver commits after a block that begins a transaction. Where there is no autocommit the
+    program commits, so its transaction begins first, as any statement of its own would begin it.
+    """
+    begins = not conn.autocommit and conn.info.transaction_status == TransactionStatus.IDLE
+    with translated():
+        if isinstance(conn, psycopg.Connection):
+            if begins:
+                conn.execute("select 1")
+            with conn.transaction():
+                yield
+        else:
+            if begins:
+                await conn.execute("select 1")
+            async with conn.transaction():
+                yield
 
 
 def broken_rule(value: object) -> str | None:

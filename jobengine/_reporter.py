@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Sequence
 
+from jobengine import logs
 from jobengine._book import Book, HeldJob
 from jobengine._retrying import persistently
-from jobengine.engine import JobEngine
+from jobengine.engine import JobEngine, finish_as
 from jobengine.errors import InvalidArgument
 from jobengine.records import Finished, Report
 
@@ -20,21 +22,26 @@ _BATCH = 1000
 class Reporter:
     """Sends reports until they are acknowledged, whatever happens to the server meanwhile."""
 
-    def __init__(self, engine: JobEngine, book: Book) -> None:
+    def __init__(self, engine: JobEngine, book: Book, agent_id: str) -> None:
         """Jobs leave the book when their report is acknowledged."""
         self._engine = engine
+        self._agent_id = agent_id
         self._book = book
         self._reports: list[tuple[HeldJob, Report]] = []
         self._came = asyncio.Event()
         self._acknowledged = asyncio.Event()
         self._acknowledged.set()
 
-    def report(self, held: HeldJob, report: Report) -> None:
-        """Take a report to send."""
-        held.reported = True
-        self._reports.append((held, report))
-        self._acknowledged.clear()
-        self._came.set()
+    def ended(self, held: HeldJob, report: Report | None) -> None:
+        """Take what became of a job; None: nothing that this worker could report."""
+        if report is not None:
+            held.reported = True
+            if not self._reports:  # else both stand so already; this is called for every job
+                self._acknowledged.clear()
+                self._came.set()
+            self._reports.append((held, report))
+        elif held.stopped_because != "drained":  # what is drained is given back
+            self._book.remove(held)
 
     async def flush(self) -> None:
         """Wait until every report that was taken is acknowledged."""
@@ -52,23 +59,52 @@ class Reporter:
                 self._acknowledged.set()
 
     async def _send(self, batch: list[tuple[HeldJob, Report]]) -> None:
+        job_types = [held.job.job_type for held, _ in batch]
         reports = [report for _, report in batch]
-        answers = await persistently(lambda: self._finish(reports), "finish")
-        for (held, _), answer in zip(batch, answers or (), strict=True):
+        answers = await persistently(
+            lambda: self._finish(job_types, reports), "finish", meter=self._engine.meter
+        )
+        for (held, _), report, answer in zip(batch, reports, answers or (), strict=True):
             self._book.remove(held)
-            if answer.verdict not in {"ok", "retried"}:
-                fields = {"job_id": answer.job_id, "verdict": answer.verdict}
-                log.warning("finish of job %s: %s", *fields.values(), extra=fields)
+            if report.outcome != "completed" or answer.verdict != "ok":
+                self._log(held, report, answer)
+        self._book.tell(self._engine.meter)
 
-    async def _finish(self, reports: list[Report]) -> Sequence[Finished]:
+    async def _finish(self, job_types: list[str], reports: list[Report]) -> Sequence[Finished]:
         """Finish; a report that breaks a rule is replaced by one that says so."""
         while True:
             try:
-                return await self._engine.finish(reports)
+                return await finish_as(self._engine, job_types, reports)
             except InvalidArgument as error:
                 if error.item is None:
                     raise
                 reports[error.item - 1] = _broken(reports[error.item - 1], error)
+
+    def _log(self, held: HeldJob, report: Report, answer: Finished) -> None:
+        """Say what is worth a word; a `duplicate` is our own report, whose answer was lost."""
+        who = {"agent_id": self._agent_id, **held.names}
+        if answer.verdict not in {"ok", "retried", "duplicate", "settle_failed"}:
+            end = {"outcome": report.outcome, "verdict": answer.verdict}
+            logs.emit(log, logs.FINISH_REFUSED, **who, **end)
+            return
+        if answer.verdict == "settle_failed":
+            logs.emit(log, logs.SETTLE_FAILED, **who, outcome=report.outcome)
+        fields = {
+            **who,
+            "error_code": report.error_code,
+            "error": _last_line(report.error_message or ""),
+            "held_seconds": time.monotonic() - held.claimed,
+            "verdict": answer.verdict,
+        }
+        if report.outcome == "failed":
+            logs.emit(log, logs.JOB_FAILED, **fields, max_attempts=held.job.max_attempts)
+        elif report.outcome == "rejected":
+            logs.emit(log, logs.JOB_REJECTED, **fields)
+
+
+def _last_line(text: str) -> str:
+    """Return the line of a traceback that says most."""
+    return text.rstrip().rpartition("\n")[2][:200]
 
 
 def _broken(report: Report, error: InvalidArgument) -> Report:

@@ -8,7 +8,9 @@ import random
 from collections.abc import Awaitable, Callable, Iterator
 from typing import TypeVar
 
-from jobengine.errors import EngineUnavailable, TryAgain
+from jobengine import logs
+from jobengine._meter import Meter
+from jobengine.errors import EngineError, EngineUnavailable, TryAgain
 
 log = logging.getLogger("jobengine.worker")
 T = TypeVar("T")
@@ -18,12 +20,28 @@ def backoffs(first: float, longest: float) -> Iterator[float]:
     """Yield pauses that double up to the longest, with jitter, for ever."""
     pause = first
     while True:
-        yield pause * random.uniform(0.8, 1.2)  # noqa: S311 - jitter
+        yield jittered(pause, 0.2)
         pause = min(longest, pause * 2)
 
 
+def jittered(seconds: float, share: float = 0.5) -> float:
+    """Return about so many seconds: up to `share` less or more, so that processes fall apart."""
+    return seconds * random.uniform(1 - share, 1 + share)  # noqa: S311 - jitter
+
+
+def note_retry(call: str, error: EngineError, seconds: float, meter: Meter | None) -> None:
+    """Log and count a call that failed and is made again in so many seconds."""
+    logs.emit(log, logs.CALL_RETRIED, call=call, error=str(error), seconds=seconds)
+    if meter is not None:
+        meter.retried(call)
+
+
 async def persistently(
-    call: Callable[[], Awaitable[T]], what: str, stop: asyncio.Event | None = None
+    call: Callable[[], Awaitable[T]],
+    what: str,
+    stop: asyncio.Event | None = None,
+    *,
+    meter: Meter | None = None,
 ) -> T | None:
     """Return what `call` returns, however long PostgreSQL is away; None once `stop` is set.
 
@@ -35,6 +53,6 @@ async def persistently(
         try:
             return await call()
         except (EngineUnavailable, TryAgain) as error:
-            log.warning("%s: %s; again in %.2f s", what, error, pause)
+            note_retry(what, error, pause, meter)
         await asyncio.sleep(pause)
     raise AssertionError

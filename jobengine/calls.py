@@ -2,7 +2,7 @@
 
 The contract of each is the header of `sql/engine/functions/<name>.sql`. Nothing is checked or
 changed here; `jobengine.engine` is the face for people. Arrays come in PostgreSQL's text form
-(`jobengine._db.array`).
+(`jobengine._db.array`). The connection may be a plain one: then nothing is awaited on the way.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 from uuid import UUID
 
 from jobengine import _db
-from jobengine._db import Connection, Rows
+from jobengine._db import AnyConnection, Rows
 from jobengine.records import (
     Cancelled,
     Enqueued,
@@ -30,7 +30,7 @@ from jobengine.records import (
 
 
 async def register_job_type(
-    conn: Connection,
+    conn: AnyConnection,
     *,
     job_type: str,
     priority: int | None = None,
@@ -63,7 +63,7 @@ async def register_job_type(
 
 
 async def enqueue(
-    conn: Connection,
+    conn: AnyConnection,
     *,
     job_types: str | None,
     inputs: str | None = None,
@@ -112,7 +112,7 @@ async def enqueue(
     )
 
 
-async def claim(conn: Connection, *, requests: str) -> Rows[Job]:
+async def claim(conn: AnyConnection, *, requests: str) -> Rows[Job]:
     """Take due jobs for each of a set of requests (JSON): claim.sql."""
     return await _db.rows(
         conn,
@@ -123,7 +123,7 @@ async def claim(conn: Connection, *, requests: str) -> Rows[Job]:
 
 
 async def start(
-    conn: Connection, *, job_ids: str | None, lease_epochs: str | None
+    conn: AnyConnection, *, job_ids: str | None, lease_epochs: str | None
 ) -> Rows[Started]:
     """Begin the work on leases claimed in two phases: start.sql."""
     return await _db.rows(
@@ -136,7 +136,7 @@ async def start(
 
 
 async def extend(
-    conn: Connection,
+    conn: AnyConnection,
     *,
     job_ids: str | None,
     lease_epochs: str | None,
@@ -153,7 +153,7 @@ async def extend(
 
 
 async def finish(
-    conn: Connection,
+    conn: AnyConnection,
     *,
     job_ids: str | None,
     lease_epochs: str | None,
@@ -184,7 +184,7 @@ async def finish(
 
 
 async def release(
-    conn: Connection, *, job_ids: str | None, lease_epochs: str | None
+    conn: AnyConnection, *, job_ids: str | None, lease_epochs: str | None
 ) -> Rows[Released]:
     """Give held jobs back unused: release.sql."""
     return await _db.rows(
@@ -197,7 +197,7 @@ async def release(
 
 
 async def cancel(
-    conn: Connection,
+    conn: AnyConnection,
     *,
     job_ids: str | None = None,
     reason: str | None = None,
@@ -225,7 +225,7 @@ async def cancel(
 
 
 async def retry(
-    conn: Connection,
+    conn: AnyConnection,
     *,
     job_ids: str | None,
     run_at: datetime | None = None,
@@ -242,7 +242,7 @@ async def retry(
     )
 
 
-async def sweep(conn: Connection, *, limit: int = 1000) -> Rows[Swept]:
+async def sweep(conn: AnyConnection, *, limit: int = 1000) -> Rows[Swept]:
     """Take back run-out leases, end what expired, settle again: sweep.sql."""
     return await _db.rows(
         conn, Swept, "select * from jobengine.sweep(p_limit => %(limit)s)", {"limit": limit}
@@ -250,7 +250,7 @@ async def sweep(conn: Connection, *, limit: int = 1000) -> Rows[Swept]:
 
 
 async def prune(
-    conn: Connection, *, keep_seconds: float, after: UUID | None = None, limit: int = 10000
+    conn: AnyConnection, *, keep_seconds: float, after: UUID | None = None, limit: int = 10000
 ) -> Rows[Pruned]:
     """Remove jobs that ended long ago: prune.sql."""
     return await _db.rows(
@@ -263,7 +263,7 @@ async def prune(
 
 
 async def get(
-    conn: Connection, *, job_ids: str | None, tenant_id: UUID | None = None
+    conn: AnyConnection, *, job_ids: str | None, tenant_id: UUID | None = None
 ) -> Rows[JobInfo]:
     """Jobs with where they stand: get.sql."""
     return await _db.rows(
@@ -275,7 +275,7 @@ async def get(
 
 
 async def list(  # noqa: A001 - one operation, one name at every layer
-    conn: Connection,
+    conn: AnyConnection,
     *,
     tenant_id: UUID | None = None,
     status: str | None = None,
@@ -305,7 +305,7 @@ async def list(  # noqa: A001 - one operation, one name at every layer
 
 
 async def count(
-    conn: Connection,
+    conn: AnyConnection,
     *,
     tenant_id: UUID | None = None,
     status: str | None = None,
@@ -332,7 +332,7 @@ async def count(
     return int(found[0])
 
 
-async def stats(conn: Connection, *, tenant_id: UUID | None = None) -> Rows[QueueStats]:
+async def stats(conn: AnyConnection, *, tenant_id: UUID | None = None) -> Rows[QueueStats]:
     """What waits and what is held, per queue: stats.sql."""
     return await _db.rows(
         conn,
@@ -343,7 +343,7 @@ async def stats(conn: Connection, *, tenant_id: UUID | None = None) -> Rows[Queu
 
 
 async def _doze(
-    conn: Connection,
+    conn: AnyConnection,
     *,
     listener_id: UUID,
     tenant_ids: str | None,
@@ -365,7 +365,7 @@ async def _doze(
     )
 
 
-async def _rouse(conn: Connection, *, listener_id: UUID) -> None:
+async def _rouse(conn: AnyConnection, *, listener_id: UUID) -> None:
     """Say that a process does not sleep any more: _rouse.sql."""
     await _db.scalars(
         conn,
@@ -374,7 +374,9 @@ async def _rouse(conn: Connection, *, listener_id: UUID) -> None:
     )
 
 
-async def _tenants(conn: Connection, *, after: UUID | None = None, limit: int = 1000) -> Rows[UUID]:
+async def _tenants(
+    conn: AnyConnection, *, after: UUID | None = None, limit: int = 1000
+) -> Rows[UUID]:
     """Find the tenants that have waiting jobs: _tenants.sql."""
     return await _db.scalars(
         conn,
@@ -384,7 +386,7 @@ async def _tenants(conn: Connection, *, after: UUID | None = None, limit: int = 
 
 
 async def _next_due(
-    conn: Connection, *, tenant_ids: str | None, queues: str | None
+    conn: AnyConnection, *, tenant_ids: str | None, queues: str | None
 ) -> float | None:
     """Tell in how many seconds the next scheduled job is due: _next_due.sql."""
     found: Rows[float | None] = await _db.scalars(

@@ -22,6 +22,7 @@ import orjson
 
 from jobengine import _db, calls
 from jobengine._db import Connection
+from jobengine._meter import Meter
 from jobengine.records import Job, TwoPhase
 
 Connect: TypeAlias = Callable[[], AbstractAsyncContextManager[Connection]]
@@ -45,6 +46,7 @@ class Claimer:
         agent_id: str,
         tenant_id: UUID | None = None,
         two_phase: TwoPhase = "never",
+        meter: Meter | None = None,
     ) -> None:
         """Without a tenant it serves all, in turn."""
         self._connect = connect
@@ -52,6 +54,7 @@ class Claimer:
         self._agent_id = agent_id
         self._tenant_id = tenant_id
         self._two_phase = two_phase
+        self._meter = meter
         self._tenants: list[UUID] = [] if tenant_id is None else [tenant_id]
         self._marks: dict[_Place, tuple[datetime | None, UUID]] = {}
         self._look_due = 0.0
@@ -125,6 +128,8 @@ class Claimer:
         async with self._connect() as conn:
             asked = len(self._tenants)  # `wants` may add some while the claim is under way
             jobs = await calls.claim(conn, requests=self._request(limit))
+        if self._meter is not None:
+            self._meter.claimed(jobs)
         for job in jobs:
             self._marks[job.tenant_id, job.queue, job.priority] = (job.run_at, job.job_id)
         if self._tenant_id is None:

@@ -11,9 +11,6 @@ from datetime import datetime
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 from uuid import UUID
 
-import orjson
-import psycopg
-from psycopg.types.json import set_json_loads
 from psycopg_pool import AsyncConnectionPool
 
 from jobengine import _db, calls, schema
@@ -21,7 +18,10 @@ from jobengine._arguments import finish_arguments, lease_arguments
 from jobengine._bulk import enqueue_all
 from jobengine._cancelling import heeded
 from jobengine._db import Connection
+from jobengine._meter import Meter
+from jobengine._pool import make_pool, open_pool
 from jobengine.errors import EngineUnavailable, InvalidArgument, WaitTimeout, translated
+from jobengine.metrics import OnMetric
 from jobengine.records import (
     Cancelled,
     Delivery,
@@ -61,26 +61,44 @@ class JobEngine:
 
     Takes a URL (or libpq connection string) or a pool of yours. Opens nothing before `async with`;
     closes only what it opened. All methods raise `jobengine.errors.EngineError` and its subclasses.
+
+    `wait` and `Worker` keep one connection that listens, for all of them together: they need a pool
+    of at least two.
     """
 
     def __init__(
-        self, database: str | AsyncConnectionPool[Any], *, min_size: int = 1, max_size: int = 10
+        self,
+        database: str | AsyncConnectionPool[Any],
+        *,
+        min_size: int = 1,
+        max_size: int = 10,
+        prepare_threshold: int | None = 5,
+        on_metric: OnMetric | None = None,
     ) -> None:
-        """`min_size` and `max_size` bound the pool that is made for a URL."""
+        """`min_size` and `max_size` bound the pool that is made for a URL.
+
+        `prepare_threshold` is psycopg's: None where a pooler in transaction mode, which knows no
+        prepared statements, stands before the server. `on_metric` is told what is counted:
+        `jobengine.metrics`.
+        """
         self._own_pool = isinstance(database, str)
         self._pool = (
-            _make_pool(database, min_size, max_size) if isinstance(database, str) else database
+            make_pool(
+                database,
+                min_size=min_size,
+                max_size=max_size,
+                prepare_threshold=prepare_threshold,
+            )
+            if isinstance(database, str)
+            else database
         )
-        self.wakeup = Wakeup(self.connection)
+        self.meter = None if on_metric is None else Meter(on_metric)
+        self.wakeup = Wakeup(self.connection, self.meter)
 
     async def __aenter__(self) -> Self:
         """Open the pool, if it is the engine's own; `EngineUnavailable` where no server answers."""
         if self._own_pool:
-            try:
-                await self._pool.open(wait=True, timeout=10)
-            except psycopg.Error as error:
-                await self._pool.close()
-                raise EngineUnavailable(f"cannot connect: {error}") from error
+            await open_pool(self._pool)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -97,6 +115,11 @@ class JobEngine:
                 with heeded():
                     conn = await stack.enter_async_context(self._pool.connection())
                 yield conn
+
+    def check_pool(self) -> None:
+        """`InvalidArgument` where the pool has no connection left once one of them listens."""
+        if self._pool.max_size == 1:
+            raise InvalidArgument("max_size", "at least 2: one connection listens for wake-ups")
 
     async def install(self, *, roles: bool = True) -> Installed:
         """Bring the database to this library's engine: `jobengine.schema.install`."""
@@ -190,14 +213,18 @@ class JobEngine:
         if not new:
             return []
         async with self._on(connection) as conn:
-            return await enqueue_all(conn, new)
+            answers = await enqueue_all(conn, new)
+        if self.meter is not None:
+            self.meter.enqueued(new, answers)
+        return answers
 
     async def wait(self, job_id: UUID, *, timeout: float | None = None) -> JobInfo:  # noqa: ASYNC109 - what users look for
         """Return the job once it has ended; `WaitTimeout` after `timeout` seconds.
 
         Prompt if the job was enqueued with `wake=True`, else within half a second. Rides out a
-        restart of the server.
+        restart of the server. `InvalidArgument` where the pool holds a single connection.
         """
+        self.check_pool()
         deadline = None if timeout is None else time.monotonic() + timeout
         pause = _ASK_FIRST
         with self.wakeup.end(job_id) as ended:
@@ -241,26 +268,38 @@ class JobEngine:
             "two_phase": two_phase,
         }
         requests = _db.json([request], "requests") or b""
-        return await self._call(calls.claim, requests=requests.decode())
+        jobs = await self._call(calls.claim, requests=requests.decode())
+        if self.meter is not None:
+            self.meter.claimed(jobs)
+        return jobs
 
     async def start(self, leases: Iterable[Held]) -> Sequence[Started]:
         """Begin the work on leases that were claimed in two phases (start.sql)."""
-        return await self._call(calls.start, **lease_arguments(leases))
+        answers = await self._call(calls.start, **lease_arguments(leases))
+        if self.meter is not None:
+            self.meter.leases(answers)
+        return answers
 
     async def extend(
         self, leases: Iterable[Held], *, seconds: float | None = None
     ) -> Sequence[Extended]:
         """Keep leases, by the job type's lease or so many seconds from now on (extend.sql)."""
-        return await self._call(calls.extend, **lease_arguments(leases), seconds=seconds)
+        answers = await self._call(calls.extend, **lease_arguments(leases), seconds=seconds)
+        if self.meter is not None:
+            self.meter.leases(answers)
+        return answers
 
     async def finish(self, reports: Iterable[Report]) -> Sequence[Finished]:
         """Report what became of held jobs; repeating it is harmless (finish.sql)."""
-        answers = await self._call(calls.finish, **finish_arguments(reports))
-        return sorted(answers, key=lambda answer: answer.item)
+        reports = list(reports)
+        return await finish_as(self, [""] * len(reports), reports)
 
     async def release(self, leases: Iterable[Held]) -> Sequence[Released]:
         """Give held jobs back unused (release.sql)."""
-        return await self._call(calls.release, **lease_arguments(leases))
+        answers = await self._call(calls.release, **lease_arguments(leases))
+        if self.meter is not None:
+            self.meter.released(answers)
+        return answers
 
     async def cancel(
         self,
@@ -302,11 +341,17 @@ class JobEngine:
 
     async def sweep(self, *, limit: int = 1000) -> Swept:
         """Take back run-out leases, end what expired, settle again (sweep.sql)."""
-        return (await self._call(calls.sweep, limit=limit))[0]
+        (swept,) = await self._call(calls.sweep, limit=limit)
+        if self.meter is not None:
+            self.meter.swept(swept)
+        return swept
 
     async def prune(self, *, keep: float, after: UUID | None = None, limit: int = 10000) -> Pruned:
         """Remove jobs that ended more than `keep` seconds ago (prune.sql)."""
-        return (await self._call(calls.prune, keep_seconds=keep, after=after, limit=limit))[0]
+        (pruned,) = await self._call(calls.prune, keep_seconds=keep, after=after, limit=limit)
+        if self.meter is not None:
+            self.meter.pruned(pruned)
+        return pruned
 
     async def count(
         self,
@@ -387,19 +432,16 @@ class JobEngine:
         return job
 
 
-def _make_pool(url: str, min_size: int, max_size: int) -> AsyncConnectionPool[Any]:
-    return AsyncConnectionPool(
-        url,
-        min_size=min_size,
-        max_size=max_size,
-        open=False,
-        configure=_configure,
-        kwargs={"autocommit": True, "application_name": "jobengine"},
-    )
-
-
-async def _configure(conn: Connection) -> None:
-    set_json_loads(orjson.loads, conn)
+async def finish_as(
+    engine: JobEngine, job_types: Sequence[str], reports: Sequence[Report]
+) -> Sequence[Finished]:
+    """`JobEngine.finish` by somebody who knows the jobs' types; they are for the metrics alone."""
+    async with engine.connection() as conn:
+        answers = await calls.finish(conn, **finish_arguments(reports))
+    answers.sort(key=lambda answer: answer.item)
+    if engine.meter is not None:
+        engine.meter.finished(job_types, reports, answers)
+    return answers
 
 
 def _ids(job_ids: Iterable[UUID]) -> str:

@@ -95,6 +95,13 @@ _BY_SQLSTATE: dict[str, type[EngineError]] = {
     "42501": NotInstalled,
 }
 
+# A prepared statement is gone, or there already: another server connection answers than before.
+_UNPREPARED = ("26000", "42P05")
+_UNPREPARED_HINT = (
+    "behind a pooler in transaction mode: JobEngine(url, prepare_threshold=None), "
+    "or conn.prepare_threshold = None on a connection of yours"
+)
+
 
 @contextmanager
 def translated() -> Iterator[None]:
@@ -116,6 +123,8 @@ def from_driver(error: psycopg.Error) -> EngineError:
         detail = _detail(error)
         return InvalidArgument(detail["field"], detail["rule"], detail["item"])
     message = error.diag.message_primary or str(error)
+    if error.sqlstate in _UNPREPARED:
+        return EngineError(message, hint=_UNPREPARED_HINT)
     if kind is None:
         unreachable = isinstance(error, psycopg.OperationalError)
         return EngineUnavailable(message) if unreachable else EngineError(message)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import random
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, TypeAlias
 from uuid import UUID
@@ -17,7 +16,10 @@ from uuid import UUID
 import orjson
 import psycopg
 
+from jobengine import logs
 from jobengine._cancelling import cancelled
+from jobengine._meter import Meter
+from jobengine._retrying import backoffs
 from jobengine.claimer import Connect
 from jobengine.errors import EngineError
 
@@ -27,12 +29,18 @@ log = logging.getLogger("jobengine.wakeup")
 OnJob: TypeAlias = Callable[[UUID | None, str | None], None]
 
 
+def _pauses() -> Iterator[float]:
+    return backoffs(0.1, 5.0)
+
+
 class Wakeup:
     """Listens once anybody is interested; connects again, with backoff, after an outage."""
 
-    def __init__(self, connect: Connect) -> None:
+    def __init__(self, connect: Connect, meter: Meter | None = None) -> None:
         """Nothing is opened before the first interest."""
         self._connect = connect
+        self._meter = meter
+        self._lost = False
         self._task: asyncio.Task[None] | None = None
         self._on_job: set[OnJob] = set()
         self._on_end: dict[UUID, set[asyncio.Event]] = {}
@@ -71,18 +79,32 @@ class Wakeup:
             self._task = asyncio.create_task(self._run(), name="jobengine-wakeup")
 
     async def _run(self) -> None:
-        pause = 0.1
+        pauses = _pauses()
         while True:
+            lost: Exception | None = None
             try:
                 async with self._listening() as conn:
-                    pause = 0.1
+                    pauses = _pauses()
+                    self._is_back()
                     self._wake_all()
                     async for notification in conn.notifies():
                         self._dispatch(notification.payload)
             except (psycopg.Error, EngineError) as error:
-                log.warning("listener lost its connection: %s", error)
-            await asyncio.sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311 - jitter
-            pause = min(5.0, pause * 2)
+                lost = error
+            pause = next(pauses)
+            self._is_lost(lost, pause)
+            await asyncio.sleep(pause)
+
+    def _is_back(self) -> None:
+        if self._lost:
+            self._lost = False
+            logs.emit(log, logs.LISTENER_BACK)
+            if self._meter is not None:
+                self._meter.reconnected()
+
+    def _is_lost(self, error: Exception | None, pause: float) -> None:
+        self._lost = True
+        logs.emit(log, logs.LISTENER_LOST, error=str(error or "it ended"), seconds=pause)
 
     @contextlib.asynccontextmanager
     async def _listening(self) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
@@ -106,7 +128,7 @@ class Wakeup:
             else:
                 self._came(UUID(message["tenant_id"]), message["queue"])
         except (ValueError, TypeError, KeyError, AttributeError):
-            log.warning("not a notification of the engine: %.100r", payload)
+            logs.emit(log, logs.STRAY_NOTIFICATION, payload=payload[:100])
 
     def _ended(self, job_id: UUID) -> None:
         for event in self._on_end.get(job_id, ()):

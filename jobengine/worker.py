@@ -1,9 +1,10 @@
 """`Worker`: claims jobs, runs their handlers and reports what became of them.
 
 Loops share one book of held jobs: *claim* fills free slots, the reporter sends results in
-batches, *extend* keeps leases and learns of cancels and lost leases, *sweep* takes back what others
-lost. Each tries again, with backoff, when PostgreSQL is away. The handlers run in as many runner
-tasks as there are slots; a runner is a loop, because a task per job costs more than a short job.
+batches, *extend* keeps leases and learns of cancels and lost leases, housekeeping takes back what
+others lost. Each tries again, with backoff, when PostgreSQL is away. The handlers run in as many
+runner tasks as there are slots; a runner is a loop, because a task per job costs more than a short
+job.
 """
 
 from __future__ import annotations
@@ -12,26 +13,31 @@ import asyncio
 import contextlib
 import logging
 import os
-import random
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import TypeVar
 from uuid import UUID, uuid4
 
+from jobengine import logs
 from jobengine._book import Book, HeldJob
 from jobengine._cancelling import cancelled
-from jobengine._handlers import AsyncHandler, Handler, Threads, as_async, run_handler
+from jobengine._handlers import BatchHandler, Handler, Threads
 from jobengine._reporter import Reporter
-from jobengine._retrying import persistently
+from jobengine._retrying import jittered, note_retry, persistently
+from jobengine._runners import Runners
+from jobengine._turns import Turns
 from jobengine.claimer import Claimer
 from jobengine.engine import JobEngine
 from jobengine.errors import EngineError, InvalidArgument
-from jobengine.records import Report
+from jobengine.housekeeping import KEEP, Housekeeping
+from jobengine.middleware import Middleware
 
 log = logging.getLogger("jobengine.worker")
 H = TypeVar("H", bound=Handler)
+B = TypeVar("B", bound=BatchHandler)
+W = TypeVar("W")
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -40,8 +46,6 @@ STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _IDLE_PAUSES = (0.002, 0.004, 0.008, 0.016, 0.02)
 # Leases that one call takes, keeps or gives back; the SQL functions take ten times as many.
 _BATCH = 1000
-# A runner lets the loops run after so many handlers that never waited.
-_YIELD_EVERY = 32
 # How long a drain waits for handlers that ignore their cancellation, and for the last answers.
 _GRACE = 5.0
 
@@ -53,6 +57,9 @@ class Worker:
     `unknown` if nobody can say whether it did. A handler is cancelled when its job is cancelled or
     its lease lost. `run` ends after `stop()`: it takes no more jobs, lets handlers finish for
     `drain_timeout` seconds, then gives back what may run again and reports the rest `unknown`.
+
+    Beside its jobs it sweeps and prunes (`jobengine.housekeeping`). It needs a pool of at least two
+    connections, as one of them listens.
     """
 
     def __init__(
@@ -63,47 +70,96 @@ class Worker:
         tenant_id: UUID | None = None,
         concurrency: int = 100,
         agent_id: str | None = None,
+        middleware: Sequence[Middleware] = (),
         poll: float = 2.0,
         sweep_every: float = 1.0,
+        keep: float | None = KEEP,
+        prune_every: float = 60.0,
         drain_timeout: float = 30.0,
     ) -> None:
-        """`poll` bounds what a lost notification costs, `sweep_every` a rescue; in seconds."""
+        """`concurrency` is the number of slots, that is of jobs held; times are in seconds.
+
+        `poll` bounds what a lost notification costs, `sweep_every` a rescue; jobs that ended more
+        than `keep` ago are removed, with None never. Middleware: the first is the outermost.
+        """
         if concurrency < 1:
             raise InvalidArgument("concurrency", "at least 1")
         if not queues:
             raise InvalidArgument("queues", "at least one")
         self.agent_id = agent_id or f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
         self._engine = engine
-        self._concurrency = concurrency
+        self._queues = list(queues)
         self._poll = poll
-        self._sweep_every = sweep_every
         self._drain_timeout = drain_timeout
-        self._handlers: dict[str, AsyncHandler] = {}
         self._claimer = Claimer(
             engine.connection,
             queues=queues,
             agent_id=self.agent_id,
             tenant_id=tenant_id,
             two_phase="at_most_once",
+            meter=engine.meter,
+        )
+        self._housekeeping = Housekeeping(
+            engine, sweep_every=sweep_every, keep=keep, prune_every=prune_every
         )
         self._threads = Threads(concurrency)
         self._book = Book()
-        self._reporter = Reporter(engine, self._book)
-        self._todo: asyncio.Queue[HeldJob] = asyncio.Queue()
-        self._free = concurrency
-        self._freed = asyncio.Event()
+        self._reporter = Reporter(engine, self._book, self.agent_id)
+        self._turns = Turns(concurrency)
+        self._runners = Runners(
+            engine,
+            self.agent_id,
+            turns=self._turns,
+            threads=self._threads,
+            reporter=self._reporter,
+            middleware=middleware,
+        )
         self._job_came = asyncio.Event()
         self._stopping = asyncio.Event()
 
-    def handles(self, job_type: str) -> Callable[[H], H]:
+    def handles(self, job_type: str, *, concurrency: int | None = None) -> Callable[[H], H]:
         """Register the decorated function, async or not, as the handler of `job_type`.
 
         It takes the `Job` and returns its output (JSON), or `Reject`, `Snooze` or `Cancel`; an
-        exception fails the attempt. Functions that are not async run in threads.
+        exception, raised or returned, fails the attempt. Functions that are not async run in
+        threads.
+
+        At most `concurrency` handlers of the type run at once in this worker. Jobs beyond that wait
+        here, with a slot and a lease each, which is kept: they may fill all slots and keep other
+        types waiting, while another worker would have time for them. So a limited type deserves a
+        queue, and a worker, of its own.
         """
+        _at_least_one("concurrency", concurrency)
 
         def register(handler: H) -> H:
-            self._handlers[job_type] = as_async(handler, self._threads)
+            self._runners.add(job_type, handler)
+            self._turns.plan(job_type, size=None, most=concurrency)
+            return handler
+
+        return register
+
+    def handles_batch(
+        self, job_type: str, *, size: int, concurrency: int | None = None
+    ) -> Callable[[B], B]:
+        """Register the decorated function, async or not, as the handler of batches of `job_type`.
+
+        It takes a `list[Job]`: 1 to `size` jobs that one claim brought, whoever their tenants are;
+        nobody waits for a batch to fill. It answers a list with one item per job, in their order:
+        the output, `Reject`, `Snooze`, `Cancel`, or an exception, which fails that attempt; or None
+        for an output of None each. An exception, or an answer that does not fit (`InvalidAnswer`),
+        fails all attempts.
+
+        A batch takes a slot per job and gives them back at its end; `concurrency` bounds how many
+        batches run at once (see `handles`). A job that is cancelled, or loses its lease, does not
+        end its batch: what is answered for it counts if it still may. When all are stopped, the
+        handler is cancelled.
+        """
+        _at_least_one("size", size)
+        _at_least_one("concurrency", concurrency)
+
+        def register(handler: B) -> B:
+            self._runners.add_batch(job_type, handler)
+            self._turns.plan(job_type, size=size, most=concurrency)
             return handler
 
         return register
@@ -117,26 +173,41 @@ class Worker:
     @property
     def abandoned(self) -> bool:
         """Whether `run` ended without a handler that took no notice; Python then waits for it."""
-        return self._free < self._concurrency or self._threads.busy
+        return self._turns.free < self._turns.slots or self._threads.busy > 0
 
     async def run(self, *, signals: Sequence[signal.Signals] = ()) -> None:
         """Work until stopped; a program passes `signals=STOP_SIGNALS`, and they stop it."""
+        self._engine.check_pool()
+        began = time.monotonic()
         loop = asyncio.get_running_loop()
         for number in signals:
             loop.add_signal_handler(number, self.stop)
-        runners = [asyncio.create_task(self._runner()) for _ in range(self._concurrency)]
+        self._say(logs.WORKER_STARTED, queues=",".join(self._queues), concurrency=self._turns.slots)
+        runners = [asyncio.create_task(self._runners.run()) for _ in range(self._turns.slots)]
         loops = [
             asyncio.create_task(work)
-            for work in (self._reporter.run(), self._extend_loop(), self._sweep_loop())
+            for work in (self._reporter.run(), self._extend_loop(), self._housekeeping.run())
         ]
         try:
             await self._claim_until_stopped(loops)
+            self._say(logs.WORKER_STOPPING, held=len(self._book))
             await self._drain()
         finally:
             await cancelled(*loops, *runners, within=_GRACE)
             self._threads.close()
             for number in signals:
                 loop.remove_signal_handler(number)
+            self._say_goodbye(time.monotonic() - began)
+
+    def _say(self, event: logs.Event, **fields: object) -> None:
+        logs.emit(log, event, agent_id=self.agent_id, **fields)
+
+    def _say_goodbye(self, seconds: float) -> None:
+        if self.abandoned:
+            slots = self._turns.slots - self._turns.free
+            self._say(logs.HANDLER_IGNORED_STOP, slots=slots, threads=self._threads.busy)
+        self._book.close(self._engine.meter)
+        self._say(logs.WORKER_STOPPED, seconds=seconds)
 
     # Claiming
 
@@ -159,9 +230,9 @@ class Worker:
     async def _claim_loop(self) -> None:
         empty = 0
         while not self._stopping.is_set():
-            if not self._free:
-                self._freed.clear()
-                await self._until_stopped(self._freed)
+            if not self._turns.free:
+                self._turns.freed.clear()
+                await self._until_stopped(self._turns.freed)
             elif await self._claim():
                 empty = 0
             else:
@@ -170,23 +241,29 @@ class Worker:
 
     async def _claim(self) -> int:
         """Claim as many jobs as there are free slots; return how many came."""
-        free = min(self._free, _BATCH)
-        jobs = await persistently(lambda: self._claimer.claim(free), "claim", self._stopping) or ()
-        came = [self._book.add(job) for job in jobs]
+        free = min(self._turns.free, _BATCH)
+        jobs = await self._persistently(
+            lambda: self._claimer.claim(free), "claim", stop=self._stopping
+        )
+        came = [self._book.add(job) for job in jobs or ()]
         if self._stopping.is_set():
             await self._give_back(came)
             return 0
-        for held in came:
-            self._free -= 1
-            self._todo.put_nowait(held)
+        self._turns.take(came)
+        self._book.tell(self._engine.meter)
         return len(came)
+
+    async def _persistently(
+        self, call: Callable[[], Awaitable[W]], what: str, *, stop: asyncio.Event | None = None
+    ) -> W | None:
+        return await persistently(call, what, stop, meter=self._engine.meter)
 
     async def _idle(self, empty: int) -> None:
         """Wait for a job: shortly at first, then until one is notified or due."""
         if empty <= len(_IDLE_PAUSES):
             await self._until_stopped(self._job_came, _IDLE_PAUSES[empty - 1])
         else:
-            await self._sleep(self._poll * random.uniform(0.8, 1.2))  # noqa: S311 - jitter
+            await self._sleep(jittered(self._poll, 0.2))
         self._job_came.clear()
 
     async def _sleep(self, seconds: float) -> None:
@@ -200,7 +277,7 @@ class Worker:
                 await self._claim()
             await self._claimer.rouse(listener_id)
         except EngineError as error:
-            log.warning("idle: %s", error)
+            note_retry("idle", error, seconds, self._engine.meter)
             await self._until_stopped(self._stopping, seconds)
 
     def _on_job(self, tenant_id: UUID | None, queue: str | None) -> None:
@@ -216,53 +293,6 @@ class Worker:
             for wait in waits:
                 wait.cancel()
 
-    # Running
-
-    async def _runner(self) -> None:
-        ran = 0
-        while True:
-            held = await self._todo.get()
-            report = await self._run_one(held)
-            if report is not None:
-                self._reporter.report(held, report)
-            elif held.stopped_because != "drained":
-                self._book.remove(held)
-            self._free += 1
-            self._freed.set()
-            ran += 1
-            if ran % _YIELD_EVERY == 0:
-                await asyncio.sleep(0)
-
-    async def _run_one(self, held: HeldJob) -> Report | None:
-        """Run the handler; None: the job is somebody else's now, or is to be given back."""
-        runner = held.runner = asyncio.current_task()
-        assert runner is not None
-        try:
-            if not held.started and not held.stopped:
-                await self._start(held)
-            if not held.stopped:
-                return await run_handler(self._handlers.get(held.job.job_type), held.job)
-        except asyncio.CancelledError:
-            if not held.stopped:
-                raise
-        finally:
-            held.runner = None
-            # The runner goes on, also where the handler took no notice.
-            while runner.cancelling():
-                runner.uncancel()
-        return held.report_of_stop()
-
-    async def _start(self, held: HeldJob) -> None:
-        """Begin an at-most-once job: only an accepted `start` lets its handler run.
-
-        `duplicate` is this worker's own start, whose answer was lost. From here on nobody can say
-        that the job did not run, so a drain reports it `unknown`.
-        """
-        answers = await persistently(lambda: self._engine.start([held.job]), "start") or ()
-        held.started = any(answer.verdict in {"ok", "duplicate"} for answer in answers)
-        if not held.started:
-            held.stopped_because = "lease_lost"
-
     # Keeping leases
 
     async def _extend_loop(self) -> None:
@@ -273,33 +303,25 @@ class Worker:
                 try:
                     await self._extend(due[start : start + _BATCH])
                 except EngineError as error:
-                    log.warning("extend: %s", error)
+                    note_retry("extend", error, self._book.pause, self._engine.meter)
+            self._book.tell(self._engine.meter)
 
     async def _extend(self, due: Sequence[HeldJob]) -> None:
         for held, answer in zip(due, await self._engine.extend(h.job for h in due), strict=True):
-            if answer.verdict != "ok":
-                held.stop("lease_lost", answer.verdict)
-            elif answer.cancel_reason is not None:
-                held.stop("cancelled", answer.cancel_reason)
-            else:
+            if answer.verdict == "ok":
                 held.extended()
-
-    async def _sweep_loop(self) -> None:
-        while True:
-            await asyncio.sleep(self._sweep_every * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
-            try:
-                while (await self._engine.sweep()).more:
-                    pass
-            except EngineError as error:
-                log.warning("sweep: %s", error)
+            if answer.verdict != "ok" and held.stop("lease_lost", answer.verdict):
+                self._say(logs.LEASE_LOST, **held.names, verdict=answer.verdict)
+            elif answer.cancel_reason is not None and held.stop("cancelled", answer.cancel_reason):
+                self._say(logs.JOB_CANCELLED, **held.names, reason=answer.cancel_reason)
+            if held.stopped and self._turns.drop(held):
+                self._reporter.ended(held, held.report_of_stop())
 
     # Ending
 
     async def _drain(self) -> None:
         """Give back what has not begun, wait for the rest, and end what takes too long."""
-        todo = [self._todo.get_nowait() for _ in range(self._todo.qsize())]
-        self._free += len(todo)
-        await self._give_back(todo)
+        await self._give_back(self._turns.drain())
         await self._all_free(lambda: self._drain_timeout)
         for held in self._book.unreported():
             held.stop("drained", "the worker was stopped")
@@ -312,11 +334,11 @@ class Worker:
     async def _all_free(self, seconds: Callable[[], float]) -> None:
         """Wait until no handler runs, for so many seconds, which may become fewer meanwhile."""
         began = time.monotonic()
-        while self._free < self._concurrency and time.monotonic() - began < seconds():
-            self._freed.clear()
+        while self._turns.free < self._turns.slots and time.monotonic() - began < seconds():
+            self._turns.freed.clear()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(0.05):
-                    await self._freed.wait()
+                    await self._turns.freed.wait()
 
     async def _give_back(self, jobs: Iterable[HeldJob]) -> None:
         """Release jobs; where PostgreSQL stays away their leases run out instead."""
@@ -330,4 +352,9 @@ class Worker:
             self._book.remove(job)
 
     async def _release(self, held: Sequence[HeldJob]) -> None:
-        await persistently(lambda: self._engine.release(h.job for h in held), "release")
+        await self._persistently(lambda: self._engine.release(h.job for h in held), "release")
+
+
+def _at_least_one(field: str, value: int | None) -> None:
+    if value is not None and value < 1:
+        raise InvalidArgument(field, "at least 1")

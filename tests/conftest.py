@@ -26,6 +26,7 @@ from psycopg.rows import DictRow, dict_row
 
 from jobengine import schema
 from jobengine.embedded import EmbeddedPostgres
+from jobengine.testing import Clock
 
 ADMIN = "JOBENGINE_TEST_ADMIN_URL"
 TEMPLATE = "JOBENGINE_TEST_TEMPLATE"
@@ -166,32 +167,6 @@ def clean(conn: psycopg.Connection[Any]) -> None:
     conn.execute(f"truncate {tables}".encode())
     conn.execute((schema.sql_folder() / "functions" / "_now.sql").read_bytes())
     conn.execute("reset role")
-
-
-class Clock:
-    """The engine's clock in a test's database: it stands still until the test moves it."""
-
-    def __init__(self, conn: psycopg.Connection[Any]) -> None:
-        """Replace `_now()` by a table's value that every session sees once it is committed."""
-        self._conn = conn
-        conn.execute("set role jobengine_owner")
-        conn.execute("create table if not exists jobengine.test_clock (at timestamptz not null)")
-        conn.execute("delete from jobengine.test_clock")
-        conn.execute("insert into jobengine.test_clock values ('2030-01-01 00:00:00+00')")
-        conn.execute(
-            "create or replace function jobengine._now() returns timestamptz language sql volatile"
-            " security definer set search_path = pg_catalog, pg_temp"
-            " as 'select at from jobengine.test_clock'"
-        )
-        conn.execute("reset role")
-
-    def advance(self, seconds: float) -> None:
-        """Move the clock on, or back."""
-        self._conn.execute("set role jobengine_owner")
-        self._conn.execute(
-            "update jobengine.test_clock set at = at + make_interval(secs => %s)", (seconds,)
-        )
-        self._conn.execute("reset role")
 
 
 @pytest.fixture

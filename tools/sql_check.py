@@ -1,4 +1,4 @@
-"""Checks the engine's SQL: our own rules, then plpgsql_check on PostgreSQL 15.
+"""Checks the SQL: our rules, then plpgsql_check and the doctor's queries on PostgreSQL 15.
 
 `python3 dev.py exec nox -s sql`. One line per finding: `file:line rule message`.
 """
@@ -11,14 +11,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from jobengine import schema
-from tools.sql_rules import bodies, debian, headers, layout, plpgsql, rights
+from tools.sql_rules import bodies, debian, doctor, headers, layout, plpgsql, rights
 from tools.sql_rules.reading import Engine, Finding, read
 
 RULES = {
     "body-length": "a body has at most 80 lines",
     "characters": "ASCII, the arrow of transitions and the ellipsis",
-    "clock": "only jobengine._now() reads a clock",
+    "clock": "only jobengine._now(), and the doctor, read a clock",
     "definer": "exactly the granted functions are SECURITY DEFINER",
+    "doctor-query": "a query of the doctor is one `select` that its header describes",
     "dynamic-sql": "only _settle runs SQL that it builds",
     "file-name": "a file has the name of its function, which is in schema jobengine",
     "header-form": "one sentence, then the seven fields in their order, at most 25 lines",
@@ -42,7 +43,7 @@ def own_rules(engine: Engine) -> list[Finding]:
 
 
 def _findings(engine: Engine) -> Iterator[Finding]:
-    for rules in (layout, rights, headers, bodies):
+    for rules in (layout, rights, headers, bodies, doctor):
         yield from rules.check(engine)
 
 

@@ -1,4 +1,4 @@
-"""Run one job with the installed library, on an empty embedded database: `wheel_job.py FOLDER`.
+"""Run doctor and one job with the installed library, on an empty server: `wheel_job.py FOLDER`.
 
 Started by wheel_check.py with the Python of an environment that holds the wheel.
 """
@@ -22,7 +22,8 @@ def main(folder: Path) -> None:
     assert Path(jobengine.__file__).is_relative_to(prefix), jobengine.__file__
     with EmbeddedPostgres(folder) as server:
         environment = {**os.environ, "DATABASE_URL": server.url}
-        subprocess.run([prefix / "bin" / "jobengine", "install"], env=environment, check=True)
+        for command in ("install", "doctor"):
+            subprocess.run([prefix / "bin" / "jobengine", command], env=environment, check=True)
         asyncio.run(double_two(server.url))
     print("the installed wheel ran a job")
 

@@ -17,9 +17,11 @@ BUILTIN_LOCALE_SINCE = 17
 ENVIRONMENT = {"LC_ALL": "C"}  # messages in one language; macOS refuses to start without a locale
 
 # The application's role owns its database and may make the engine's roles. It is no superuser:
-# a superuser passes by every row level security policy.
+# a superuser passes by every row level security policy. Its own name is off its search path, which
+# is by default the schema of that name first: the engine's, where no table of a program belongs.
 BOOTSTRAP = f"""\
 create role {ROLE} login nosuperuser nobypassrls createrole
+alter role {ROLE} set search_path = public
 create database {DATABASE} owner {ROLE}
 """
 

@@ -56,3 +56,30 @@ class Stubborn:
 
     def open(self) -> None:
         self._open.set()
+
+
+class BatchGate:
+    """A batch handler that waits until it is let go, and notes what happens to it."""
+
+    def __init__(self) -> None:
+        self.begun: list[list[UUID]] = []
+        self.cancelled = 0
+        self.most = 0
+        self._inside = 0
+        self._open = asyncio.Event()
+
+    async def __call__(self, jobs: list[Job]) -> list[str]:
+        self.begun.append([job.id for job in jobs])
+        self._inside += 1
+        self.most = max(self.most, self._inside)
+        try:
+            await self._open.wait()
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+        finally:
+            self._inside -= 1
+        return ["through the gate"] * len(jobs)
+
+    def open(self) -> None:
+        self._open.set()

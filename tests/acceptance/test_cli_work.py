@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import orjson
 import pytest
 
 from tests.acceptance.command_line import PATIENCE, CommandLine
@@ -16,6 +17,7 @@ from tests.acceptance.world import Db, as_owner, counts, scalar, until
 
 APP = """
 import asyncio
+import logging
 import os
 import time
 
@@ -37,6 +39,15 @@ async def deaf(job: Job) -> None:
             await asyncio.Event().wait()
         except asyncio.CancelledError:
             pass
+
+def noisy(engine: JobEngine) -> Worker:
+    worker = Worker(engine, poll=0.2)
+
+    @worker.handles("resize")
+    async def loud(job: Job) -> None:
+        logging.getLogger("app").info("I resize %s", job.input["path"])
+
+    return worker
 
 def thread(job: Job) -> None:
     time.sleep(3600)
@@ -97,6 +108,20 @@ def test_a_handler_that_never_ends_does_not_hold_the_process(
         assert b"left without it" in err
     assert db.execute("select status, attempt from jobengine.jobs").fetchall() == [
         {"status": "pending", "attempt": 0}
+    ]
+
+
+def test_its_log_is_json_where_json_is_asked_for(jobengine: CommandLine, db: Db) -> None:
+    enqueue(db, "resize")
+    with running(
+        jobengine.start("work", "app:noisy", "--log-format", "json", "--log-level", "info")
+    ) as process:
+        wait("select 1 from jobengine.ended", db)
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=PATIENCE)
+    events = [orjson.loads(line) for line in err.splitlines()]
+    assert [(e["level"], e["logger"]) for e in events if e["message"] == "I resize a.png"] == [
+        ("INFO", "app")
     ]
 
 

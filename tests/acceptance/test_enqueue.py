@@ -148,6 +148,21 @@ async def test_many_jobs_with_keys_meet_their_duplicates(db: Db, database_url: s
         assert [a.id for a in answers[:BULK]] == [a.id for a in answers[BULK:]]
 
 
+@in_loop
+async def test_without_autocommit_many_jobs_wait_for_the_programs_commit(
+    db: Db, database_url: str
+) -> None:
+    jobs = [NewJob(job_type="work")] * (BULK + 1)
+    async with site(database_url) as engine, await connected(database_url) as conn:
+        await engine.enqueue_many(jobs, connection=conn)
+        assert counts(db)["ready"] == 0
+        await conn.rollback()
+        assert counts(db)["ready"] == 0
+        await engine.enqueue_many(jobs, connection=conn)
+        await conn.commit()
+        assert counts(db)["ready"] == len(jobs)
+
+
 async def connected(url: str, **kwargs: Any) -> AsyncConnection[Any]:
     conn = await AsyncConnection.connect(url, **kwargs)
     await conn.execute("create table if not exists image (path text)")

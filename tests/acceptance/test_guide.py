@@ -29,7 +29,9 @@ Block = tuple[str, str]
 
 def blocks(page: Path) -> list[Block]:
     """Return language and text of the fenced blocks."""
-    found: list[Block] = re.findall(r"^```(\w+)\n(.*?)^```$", page.read_text(), re.M | re.S)
+    found: list[Block] = re.findall(
+        r"^```(\w+)\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL
+    )
     return [block for block in found if block[0] in _RUN]
 
 
@@ -70,7 +72,7 @@ class Reader:
             timeout=PATIENCE,
             check=False,
         )
-        assert (done.returncode, done.stderr) == (0, ""), f"{command[-1]}\n{done.stderr}"
+        assert done.returncode == 0, f"{command[-1]}\n{done.stderr}"
         return done.stdout
 
 

@@ -9,20 +9,23 @@ from typing import Any
 import psycopg
 import pytest
 from psycopg import AsyncConnection
+from psycopg.conninfo import make_conninfo
 from psycopg.rows import dict_row, namedtuple_row
-from psycopg_pool import AsyncConnectionPool
+from psycopg_pool import AsyncConnectionPool, AsyncNullConnectionPool
 
 from jobengine import (
     EngineError,
     EngineUnavailable,
+    InvalidArgument,
     JobEngine,
     Lease,
     NotInstalled,
     Report,
+    Worker,
     WrongIsolation,
     calls,
 )
-from tests.acceptance.world import NOBODY, Db, end, in_loop, register, scalar, site, until
+from tests.acceptance.world import NOBODY, Db, end, in_loop, register, scalar, site, until, within
 
 POOLS: dict[str, dict[str, Any]] = {
     "autocommit": {"autocommit": True},
@@ -105,12 +108,84 @@ async def test_an_engine_on_a_url_leaves_no_connection(db: Db, database_url: str
     await until(lambda: scalar(db, OTHERS) == 0)
 
 
+@pytest.mark.parametrize("own", [True, False], ids=["a URL", "a pool of the program's own"])
+@in_loop
+async def test_one_connection_is_too_few_for_who_listens(
+    db: Db, database_url: str, *, own: bool
+) -> None:
+    """The listener would take it, and everybody else wait for ever."""
+    pool: AsyncConnectionPool[Any] = AsyncConnectionPool(
+        database_url, min_size=1, max_size=1, open=False
+    )
+    async with pool, JobEngine(database_url, max_size=1) if own else JobEngine(pool) as engine:
+        await register(engine)
+        job = await engine.enqueue("work")
+        for listening in (Worker(engine).run(), engine.wait(job.id, timeout=0)):
+            with pytest.raises(InvalidArgument, match="max_size: at least 2") as caught:
+                await within(listening)
+            assert caught.value.field == "max_size"
+        held = await engine.claim(["default"], agent_id="me")
+        assert [answer.verdict for answer in await engine.release(held)] == ["ok"]
+
+
+@in_loop
+async def test_a_pool_without_bound_may_listen(db: Db, database_url: str) -> None:
+    pool: AsyncNullConnectionPool[Any] = AsyncNullConnectionPool(database_url, open=False)
+    async with pool, JobEngine(pool) as engine:
+        assert pool.max_size == 0
+        await register(engine)
+        job = await engine.enqueue("work")
+        await engine.cancel([job.id])
+        assert (await end(engine, job.id)).status == "cancelled"
+
+
 @in_loop
 async def test_nothing_is_opened_before_the_block(db: Db, database_url: str) -> None:
     engine = JobEngine(database_url)
     with pytest.raises(EngineError) as caught:
         await engine.get(NOBODY)
     assert not isinstance(caught.value, EngineUnavailable)
+
+
+@in_loop
+async def test_a_server_that_vanishes_is_noticed(db: Db, database_url: str) -> None:
+    """By TCP's own means, sooner than its defaults; what the URL says goes first."""
+    url = make_conninfo(database_url, keepalives_idle="7")
+    async with JobEngine(url) as engine, engine.connection() as conn:
+        found = conn.info.get_parameters()
+    assert found["keepalives_idle"] == "7"
+    assert {"keepalives_interval", "keepalives_count", "tcp_user_timeout"} <= found.keys()
+
+
+@pytest.mark.parametrize("url", ["nonsense", "postgresql://[host/", "colour=red"])
+def test_what_is_no_url_is_refused_at_once(url: str) -> None:
+    with pytest.raises(InvalidArgument) as refusal:
+        JobEngine(url)
+    assert refusal.value.field == "database"
+
+
+@in_loop
+async def test_who_cannot_connect_is_told_why() -> None:
+    with pytest.raises(EngineUnavailable, match="No such file or directory"):
+        async with JobEngine("host=/nonexistent"):
+            pass
+
+
+@in_loop
+async def test_a_pooler_that_mixes_prepared_statements_up_is_named(
+    db: Db, database_url: str
+) -> None:
+    """As one in transaction mode does: another program's statement has the name already."""
+    async with JobEngine(database_url, prepare_threshold=0) as engine, engine.connection() as conn:
+        await conn.execute("prepare _pg3_0 as select 1", prepare=False)
+        with pytest.raises(EngineError, match="prepare_threshold=None"):
+            await calls.stats(conn)
+    never = JobEngine(database_url, prepare_threshold=None)
+    async with never as engine, engine.connection() as conn:
+        for _ in range(10):
+            await calls.stats(conn)
+        cursor = await conn.execute("select count(*) from pg_prepared_statements")
+        assert await cursor.fetchone() == (0,)
 
 
 @in_loop

@@ -9,24 +9,21 @@ from uuid import UUID
 
 import pytest
 
-from jobengine import EngineError, Job, JobEngine, NewJob, Worker
+from jobengine import EngineError, Job, JobEngine, Worker
 from tests.acceptance.handlers import Gate, Stubborn
 from tests.acceptance.world import (
     Db,
     as_owner,
     asleep,
     counts,
+    enqueue,
     in_loop,
     scalar,
     site,
+    standing,
     until,
     within,
 )
-
-
-async def enqueue(engine: JobEngine, count: int = 1, **fields: Any) -> list[UUID]:
-    jobs = [NewJob(**{"job_type": "work", **fields}) for _ in range(count)]
-    return [job.id for job in await engine.enqueue_many(jobs)]
 
 
 def worker_of(engine: JobEngine, handler: Any, **options: Any) -> Worker:
@@ -34,12 +31,6 @@ def worker_of(engine: JobEngine, handler: Any, **options: Any) -> Worker:
     for job_type in ("work", "careful"):
         worker.handles(job_type)(handler)
     return worker
-
-
-async def standing(engine: JobEngine, job_ids: list[UUID]) -> list[tuple[str, int, int]]:
-    """Status, attempts spent and lease epoch."""
-    found = [await engine.get(job_id) for job_id in job_ids]
-    return [(job.status, job.attempt, job.lease_epoch) for job in found if job]
 
 
 @in_loop

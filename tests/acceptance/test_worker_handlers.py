@@ -299,6 +299,16 @@ async def test_a_traceback_with_nul_is_stored(db: Db, database_url: str) -> None
     assert found.error_message.endswith("Trouble: a\\0b?c\n")
 
 
+@in_loop
+async def test_an_exception_that_is_returned_fails_the_attempt(db: Db, database_url: str) -> None:
+    async def handler(_: Job) -> Exception:
+        return Trouble("not raised")
+
+    found = await outcome(database_url, handler)
+    assert (found.status, found.attempt, found.error_code) == ("failed", 3, "Trouble")
+    assert found.error_message == f"{Trouble.__module__}.Trouble: not raised\n"
+
+
 def leaving(_: Job) -> None:
     sys.exit("a library that means well")
 

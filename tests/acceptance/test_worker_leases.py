@@ -11,26 +11,22 @@ import psycopg
 import pytest
 
 from jobengine import Job, JobEngine, NewJob, Report, Worker
+from jobengine.testing import Clock
 from tests.acceptance.handlers import Gate, Stubborn
-from tests.acceptance.world import Db, as_owner, end, ends, in_loop, scalar, site, until, working
-from tests.conftest import Clock
-
-# With the clock of these tests, which stands still: extended since it was moved.
-EXTENDED = (
-    "select count(*) from jobengine.lease l join jobengine.job j using (job_id)"
-    " where l.lease_expires_at >= jobengine._now() + make_interval(secs => j.lease_seconds)"
+from tests.acceptance.world import (
+    EXTENDED,
+    STEAL,
+    Db,
+    as_owner,
+    end,
+    ends,
+    enqueue,
+    in_loop,
+    scalar,
+    site,
+    until,
+    working,
 )
-STEAL = (  # what sweep does to a lease that has run out
-    "with gone as (delete from jobengine.lease returning *) insert into jobengine.ready"
-    " (job_id, tenant_id, queue, priority, run_at, attempt, lease_epoch, lost, expires_at)"
-    " select job_id, tenant_id, 'elsewhere', priority, claimed_at, attempt, lease_epoch, lost,"
-    " expires_at from gone"
-)
-
-
-async def enqueue(engine: JobEngine, count: int, **fields: Any) -> list[UUID]:
-    jobs = [NewJob(**{"job_type": "work", **fields}) for _ in range(count)]
-    return [job.id for job in await engine.enqueue_many(jobs)]
 
 
 def worker_of(engine: JobEngine, handler: Any, **options: Any) -> Worker:
@@ -218,7 +214,7 @@ async def test_no_stale_effect_a_handler_whose_lease_is_lost_is_cancelled_and_re
         gate = Gate()
         async with working(worker_of(engine, gate)):
             await until(lambda: len(gate.begun) == 2)
-            as_owner(db, STEAL)
+            as_owner(db, STEAL, job_ids)
             before = rows(db, job_ids)
             await until(lambda: len(gate.cancelled) == 2)
         assert rows(db, job_ids) == before
@@ -234,7 +230,7 @@ async def test_no_stale_effect_a_result_that_comes_too_late_changes_nothing(
         gate = Gate()
         async with working(worker_of(engine, gate)):
             await until(lambda: gate.begun)
-            as_owner(db, STEAL)
+            as_owner(db, STEAL, [job_id])
             (again,) = await engine.claim(["elsewhere"], agent_id="another")
             report = Report(
                 job_id=job_id, lease_epoch=again.lease_epoch, outcome="completed", output="mine"

@@ -7,7 +7,7 @@ from collections import Counter
 from typing import Any
 from uuid import UUID
 
-from jobengine import Job, JobEngine, NewJob, Worker
+from jobengine import Job, JobEngine, Worker
 from tests.acceptance.handlers import Gate
 from tests.acceptance.world import (
     ANNA,
@@ -17,6 +17,7 @@ from tests.acceptance.world import (
     counts,
     end,
     ends,
+    enqueue,
     in_loop,
     scalar,
     site,
@@ -39,11 +40,6 @@ class Log:
     @property
     def ids(self) -> list[UUID]:
         return [job.id for job in self.ran]
-
-
-async def enqueue(engine: JobEngine, count: int = 1, **fields: Any) -> list[UUID]:
-    jobs = [NewJob(**{"job_type": "work", **fields}) for _ in range(count)]
-    return [job.id for job in await engine.enqueue_many(jobs)]
 
 
 def worker_of(engine: JobEngine, handler: Any, **options: Any) -> Worker:

@@ -12,7 +12,7 @@ from uuid import UUID
 import psycopg
 from psycopg.rows import DictRow
 
-from jobengine import JobEngine, JobInfo, Worker
+from jobengine import JobEngine, JobInfo, NewJob, Worker
 
 P = ParamSpec("P")
 Db: TypeAlias = psycopg.Connection[DictRow]
@@ -118,3 +118,29 @@ def asleep(db: Db, worker: Worker) -> bool:
     return bool(worker._job_came._waiters) and bool(
         scalar(db, "select exists (select from jobengine.waiting)")
     )
+
+
+async def enqueue(engine: JobEngine, count: int = 1, **fields: Any) -> list[UUID]:
+    """Put so many jobs in, of type `work` unless told otherwise."""
+    jobs = [NewJob(**{"job_type": "work", **fields}) for _ in range(count)]
+    return [job.id for job in await engine.enqueue_many(jobs)]
+
+
+async def standing(engine: JobEngine, job_ids: Iterable[UUID]) -> list[tuple[str, int, int]]:
+    """Status, attempts spent and lease epoch."""
+    found = [await engine.get(job_id) for job_id in job_ids]
+    return [(job.status, job.attempt, job.lease_epoch) for job in found if job]
+
+
+# With a clock that stands still: leases that were extended since it was moved.
+EXTENDED = (
+    "select count(*) from jobengine.lease l join jobengine.job j using (job_id)"
+    " where l.lease_expires_at >= jobengine._now() + make_interval(secs => j.lease_seconds)"
+)
+STEAL = (  # what sweep does to a lease that has run out; %s: whose
+    "with gone as (delete from jobengine.lease where job_id = any(%s) returning *)"
+    " insert into jobengine.ready"
+    " (job_id, tenant_id, queue, priority, run_at, attempt, lease_epoch, lost, expires_at)"
+    " select job_id, tenant_id, 'elsewhere', priority, claimed_at, attempt, lease_epoch, lost,"
+    " expires_at from gone"
+)

@@ -99,10 +99,18 @@ BOOTSTRAP = """\
 create table jobengine._migration (name text, applied_at timestamptz default clock_timestamp());
 """
 
+LOOK = """\
+-- jobengine doctor, look: the jobs.
+-- Reads: jobengine.job
+-- Rights: the owner
+select j.job_id, clock_timestamp() - j.seen_at as age from jobengine.job j;
+"""
+
 FILES = {
     "functions/touch.sql": TOUCH,
     "functions/_refuse.sql": REFUSE,
     "functions/_now.sql": NOW,
+    "doctor/look.sql": LOOK,
     "grants.sql": GRANTS,
     "migrations/0001_engine.sql": MIGRATION,
     "bootstrap.sql": BOOTSTRAP,

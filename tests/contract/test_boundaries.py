@@ -17,6 +17,7 @@ PACKAGE = Path(jobengine.__file__).parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
 SQL = sorted(schema.sql_folder().rglob("*.sql"))
 DEPENDENCIES = {"jobengine", "orjson", "psycopg", "psycopg_pool"}
+OPTIONAL = {"testing/settle.py": {"hypothesis"}}
 # Words of the platform, whole or as part of a name (`order` is SQL's, so it is not here).
 DOMAIN = re.compile(
     r"trade|trading|broker|forex|metatrader|\bmt[45]\b|hedg|symbol|candle|\bprices?\b|expert.advisor"
@@ -24,7 +25,7 @@ DOMAIN = re.compile(
     re.IGNORECASE,
 )
 # Where the names of the schema's functions and tables may be written in Python.
-SQL_MODULES = {"calls.py", "schema.py", "_db.py"}
+SQL_MODULES = {"calls.py", "schema.py", "_db.py", "clock.py"}
 QUERY = re.compile(
     r"\b(select|insert|update|delete|from|call|perform|truncate)\b[^.]*\bjobengine\.", re.IGNORECASE
 )
@@ -36,7 +37,8 @@ def path_id(path: Path) -> str:
 
 @pytest.mark.parametrize("path", MODULES, ids=path_id)
 def test_a_module_imports_only_the_dependencies_of_the_library(path: Path) -> None:
-    assert set(imported(path)) <= DEPENDENCIES | sys.stdlib_module_names
+    optional = OPTIONAL.get(path.relative_to(PACKAGE).as_posix(), set())
+    assert set(imported(path)) <= DEPENDENCIES | optional | sys.stdlib_module_names
 
 
 @pytest.mark.parametrize("path", [*MODULES, *SQL], ids=path_id)

@@ -39,7 +39,7 @@ def test_a_part_that_cannot_run_is_told_and_fails_only_in_ci(
     assert sql_check.main() == status
     assert capsys.readouterr().out.splitlines() == [
         "NOT RUN: plpgsql_check on PostgreSQL 15: this is no Debian: there is no apt-get",
-        "6 files, 3 functions, 0 findings",
+        "7 files, 3 functions, 0 findings",
     ]
 
 
@@ -51,5 +51,5 @@ def test_a_finding_is_one_line_and_fails(
     assert sql_check.main() == 1
     assert capsys.readouterr().out.splitlines()[1:] == [
         "engine/bootstrap.sql:1 white-space a tab, or white space at the end",
-        "6 files, 3 functions, 1 findings",
+        "7 files, 3 functions, 1 findings",
     ]

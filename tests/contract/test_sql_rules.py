@@ -25,6 +25,7 @@ class Plant(NamedTuple):
 TOUCH = "functions/touch.sql"
 REFUSE = "functions/_refuse.sql"
 MIGRATION = "migrations/0001_engine.sql"
+LOOK = "doctor/look.sql"
 
 PLANTS = {
     # the form of a header
@@ -164,6 +165,19 @@ PLANTS = {
     ),
     "star into another row type": Plant(
         TOUCH, "v_old jobengine.job;", "v_old record;", [("select-star", 22)]
+    ),
+    # the doctor's queries
+    "query without its rights": Plant(LOOK, "-- Rights: the owner\n", "", [("doctor-query", 1)]),
+    "query of another name": Plant(LOOK, "doctor, look:", "doctor, see:", [("doctor-query", 1)]),
+    "query that writes": Plant(
+        LOOK,
+        "select j.job_id, clock_timestamp() - j.seen_at as age from jobengine.job j;",
+        "delete from jobengine.job;",
+        [("doctor-query", 1)],
+    ),
+    "query that locks": Plant(LOOK, "job j;", "job j for update;", [("doctor-query", 1)]),
+    "query that reads what is not listed": Plant(
+        LOOK, "Reads: jobengine.job", "Reads: jobengine.lease", [("doctor-query", 1)]
     ),
     # the text
     "long line": Plant(REFUSE, "refuses.", "refuses " + "x" * 100 + ".", [("line-length", 1)]),

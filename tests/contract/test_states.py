@@ -12,7 +12,7 @@ from psycopg import sql
 from psycopg.rows import dict_row
 
 from jobengine import records
-from tests.conftest import Clock
+from jobengine.testing import Clock
 from tests.contract.documents import code, diagram, tables
 from tests.contract.situations import KINDS, SITUATIONS, Kind, calls
 from tests.sql.helpers import Db, Engine

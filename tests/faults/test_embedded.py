@@ -56,6 +56,15 @@ def starts_with_rows(layout: Layout, count: int) -> None:
 KEPT = "create table kept (id int generated always as identity); insert into kept values (default)"
 
 
+def test_what_a_program_creates_is_not_in_the_engines_schema(server: EmbeddedPostgres) -> None:
+    """The role is called as that schema is, and would by default find it first."""
+    with psycopg.connect(server.url, autocommit=True) as conn:
+        conn.execute("create schema jobengine")
+        conn.execute("create table mine ()")
+        found = conn.execute("select schemaname from pg_tables where tablename = 'mine'").fetchone()
+    assert found == ("public",)
+
+
 class TestOwnerEnds:
     @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP])
     def test_by_a_signal_leaves_nothing(self, layout: Layout, number: signal.Signals) -> None:

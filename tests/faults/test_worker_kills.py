@@ -151,7 +151,9 @@ def test_no_stale_effect_a_worker_that_was_stopped_past_its_lease_reports_too_la
         before = everything_of(jobs)
         late.send(signal.SIGCONT)
         late.go_on()
-        assert late.told("log") == f"finish of job {job_id}: stale_lease"
+        assert late.told("log") == (
+            f"job {job_id} (work): its end completed was refused: stale_lease"
+        )
         assert everything_of(jobs) == before
     assert job(jobs, job_id)["agent_id"] == "other"
     assert settled_equals_ended(jobs)

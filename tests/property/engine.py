@@ -11,7 +11,7 @@ import psycopg
 from psycopg.rows import DictRow
 from psycopg.types.json import Jsonb
 
-from tests.property.jobs import Item, JobType, Report, Request
+from jobengine.testing.model import Item, JobType, Report, Request
 
 Row = dict[str, Any]
 
@@ -46,7 +46,7 @@ class Engine:
                 p_live_keys => %s::text[])
             """,
             [item.job_type for item in items],
-            [Jsonb({"parent": item.parent}) for item in items],
+            [Jsonb(item.input) for item in items],
             [item.tenant for item in items],
             [item.queue for item in items],
             [item.priority for item in items],

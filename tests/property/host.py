@@ -14,6 +14,8 @@ from uuid import UUID
 
 import psycopg
 
+from jobengine.testing.model import Settled
+
 PARENTS = (1, 2)
 MISSING_PARENT = 3
 STATUSES = ("completed", "failed", "cancelled", "expired", "unknown")
@@ -102,16 +104,6 @@ def install(conn: psycopg.Connection[Any]) -> None:
             conn.execute("insert into public.sum_parent values (%s, %s)", (parent, status))
 
 
-@dataclass(frozen=True, slots=True)
-class Settled:
-    """What a settle function is told of one job."""
-
-    job_id: UUID
-    parent: int
-    status: str
-    prior_status: str | None
-
-
 @dataclass
 class Host:
     """The host in plain Python."""
@@ -135,15 +127,15 @@ class Host:
             return {"broken": "P0001 broken", "locked": "55P03 locked"}[self.mood]
         if job.job_id in self.poison:
             return "P0001 poison"
-        return None if job.parent in PARENTS else "parent_gone"
+        return None if job.input["parent"] in PARENTS else "parent_gone"
 
     def _add(self, job: Settled) -> None:
         if job.status != "pending":
-            self.sums[job.parent, job.status] += 1
+            self.sums[job.input["parent"], job.status] += 1
         if job.prior_status is not None:
-            self.sums[job.parent, job.prior_status] -= 1
+            self.sums[job.input["parent"], job.prior_status] -= 1
 
     def _follow(self, job: Settled) -> None:
-        newest = self.last.get(job.parent)
+        newest = self.last.get(job.input["parent"])
         if newest is None or newest[0] <= job.job_id:
-            self.last[job.parent] = (job.job_id, job.status)
+            self.last[job.input["parent"]] = (job.job_id, job.status)

@@ -18,9 +18,9 @@ from hypothesis.stateful import (
 )
 from psycopg.rows import DictRow
 
-from tests.conftest import Clock
-from tests.property.jobs import Item, Job, Report, Request
-from tests.property.model import NO_TENANT, RETRYABLE
+from jobengine import NO_TENANT
+from jobengine.testing import Clock
+from jobengine.testing.model import RETRYABLE, Item, Job, Report, Request
 from tests.property.pair import TYPES, HeldLease, Pair
 
 AGENTS = ("ada", "bob")
@@ -46,7 +46,7 @@ items = st.builds(
     st.builds(
         Item,
         job_type=st.sampled_from([kind.name for kind in TYPES]),
-        parent=st.sampled_from([1, 1, 1, 1, 2, 2, 3]),
+        input=st.sampled_from([1, 1, 1, 1, 2, 2, 3]).map(lambda parent: {"parent": parent}),
         tenant=_maybe(TENANTS[1]),
         queue=_maybe(QUEUES[1]),
         priority=_maybe(0, 9),
@@ -249,7 +249,7 @@ class EngineMachine(RuleBasedStateMachine):
     @rule(job_id=jobs)
     def poison(self, job_id: UUID) -> None:
         """Make the settle of this job fail, or work again."""
-        if job_id in self.pair.model.host.poison:
+        if job_id in self.pair.host.poison:
             self.pair.heal(job_id)
         else:
             self.pair.poison(job_id)

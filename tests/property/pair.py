@@ -11,21 +11,33 @@ from uuid import UUID
 import psycopg
 from psycopg.rows import DictRow
 
-from tests.conftest import Clock
+from jobengine.testing import Clock
+from jobengine.testing.model import Answer, Item, Job, JobType, Model, Report, Request
 from tests.property import host, snapshot
 from tests.property.engine import Engine, Row
-from tests.property.jobs import Item, Job, JobType, Report, Request
-from tests.property.model import Answer, Model
 from tests.property.snapshot import Snapshot
 
 HeldLease = tuple[UUID, int]
+# Few attempts and short times, so that they are met.
+_LIMITS: dict[str, Any] = {
+    "max_attempts": 2,
+    "lease_seconds": 10,
+    "backoff_seconds": 4,
+    "backoff_max_seconds": 6,
+}
+
+
+def _kind(name: str, **limits: Any) -> JobType:
+    return JobType(name, **_LIMITS | limits)
+
+
 TYPES = (
-    JobType("plain", backoff_seconds=0),
-    JobType("once", delivery="at_most_once", priority=0),
-    JobType("sum", settle="settle_sum", max_attempts=3),
-    JobType("trade", delivery="at_most_once", settle="settle_sum", priority=0),
-    JobType("build", settle="settle_last", backoff_seconds=0),
-    JobType("deploy", delivery="at_most_once", settle="settle_last", lease_seconds=5),
+    _kind("plain", backoff_seconds=0),
+    _kind("once", delivery="at_most_once", priority=0),
+    _kind("sum", settle="settle_sum", max_attempts=3),
+    _kind("trade", delivery="at_most_once", settle="settle_sum", priority=0),
+    _kind("build", settle="settle_last", backoff_seconds=0),
+    _kind("deploy", delivery="at_most_once", settle="settle_last", lease_seconds=5),
 )
 WITHOUT_EFFECT = {"stale_lease", "duplicate", "conflict", "not_found"}
 
@@ -47,7 +59,8 @@ class Pair:
         conn.execute("select setseed(0)")  # the same steps meet the same jitter
         self.engine = Engine(conn)
         self._clock = clock
-        self.model = Model(TYPES, host.Host(), datetime(2030, 1, 1, tzinfo=UTC))
+        self.host = host.Host()
+        self.model = Model(TYPES, self.host, datetime(2030, 1, 1, tzinfo=UTC))
         self._seen = snapshot.of_engine(conn)
         self._granted: dict[UUID, dict[int, tuple[str, UUID | None]]] = {}
         self._pruned: Counter[str] = Counter()
@@ -174,21 +187,21 @@ class Pair:
     def mood(self, mood: str) -> None:
         """Let every settle function work (`calm`), fail (`broken`) or be `locked`."""
         self.engine.conn.execute("update public.mood set mood = %s", (mood,))
-        self.model.host.mood = mood
+        self.host.mood = mood
 
     def poison(self, job_id: UUID) -> None:
         self.engine.conn.execute("insert into public.poison values (%s)", (job_id,))
-        self.model.host.poison.add(job_id)
+        self.host.poison.add(job_id)
 
     def heal(self, job_id: UUID) -> None:
         self.engine.conn.execute("delete from public.poison where job_id = %s", (job_id,))
-        self.model.host.poison.discard(job_id)
+        self.host.poison.discard(job_id)
 
     # --- what must hold after every step ---
 
     def check(self) -> None:
         found = snapshot.of_engine(self.engine.conn)
-        expected = snapshot.of_model(self.model)
+        expected = snapshot.of_model(self.model, self.host)
         wrong = snapshot.differences(expected, found)
         assert not wrong, "\n".join(wrong)
         for job_id, time in snapshot.chosen_times(expected, found).items():
@@ -268,7 +281,7 @@ def _granted(job: Job) -> dict[str, Any]:
         "queue": job.queue,
         "job_type": job.type.name,
         "priority": job.priority,
-        "parent": job.parent,
+        "parent": job.input["parent"],
         "attempt": lease.attempt,
         "max_attempts": job.max_attempts,
         "lease_epoch": lease.epoch,

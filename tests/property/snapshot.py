@@ -10,9 +10,8 @@ from uuid import UUID
 import psycopg
 from psycopg.rows import DictRow
 
+from jobengine.testing.model import Between, Ended, Job, Lease, Model, Ready
 from tests.property.host import Host
-from tests.property.jobs import Between, Ended, Job, Lease, Ready
-from tests.property.model import Model
 
 _JOBS = b"""
 select v.job_id, v.tenant_id, v.queue, v.job_type, v.priority, v.status, v.attempt, v.max_attempts,
@@ -64,7 +63,7 @@ def of_engine(conn: psycopg.Connection[DictRow]) -> Snapshot:
     return Snapshot(jobs, rest["live_keys"], rest["sums"] or {}, rest["last"] or {})
 
 
-def of_model(model: Model) -> Snapshot:
+def of_model(model: Model, host: Host) -> Snapshot:
     """Return what the tables must hold."""
     keys = {
         f"{job.tenant}/{job.live_key}": str(job.job_id)
@@ -72,7 +71,7 @@ def of_model(model: Model) -> Snapshot:
         if job.live_key is not None and not isinstance(job.at, Ended)
     }
     jobs = {job_id: _row(job) for job_id, job in model.jobs.items()}
-    return Snapshot(jobs, keys, _sums(model.host), _last(model.host))
+    return Snapshot(jobs, keys, _sums(host), _last(host))
 
 
 def differences(expected: Snapshot, found: Snapshot) -> list[str]:
@@ -122,7 +121,7 @@ def _row(job: Job) -> dict[str, Any]:
         "max_attempts": job.max_attempts,
         "lease_epoch": job.at.epoch,
         "delivery": job.type.delivery,
-        "parent": job.parent,
+        "parent": job.input["parent"],
         "dedup_key": job.dedup_key,
         "live_key": job.live_key,
         "created_at": job.created_at,

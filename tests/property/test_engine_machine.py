@@ -13,7 +13,7 @@ from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
 from psycopg.rows import DictRow
 
-from tests.property.jobs import Ended, Item, Request
+from jobengine.testing.model import Ended, Item, Request
 from tests.property.machine import bound
 from tests.property.pair import Pair, prepare
 
@@ -32,7 +32,7 @@ def test_twenty_leases_lost_in_a_row_end_a_job(
 ) -> None:
     """A way that is too long for steps chosen at random."""
     pair = Pair(db, prepare(db))
-    [job_id] = pair.enqueue([Item("sum", parent=1)])
+    [job_id] = pair.enqueue([Item("sum", {"parent": 1})])
     pair.check()
     for _ in range(losses):
         pair.claim([Request("ada", ("default",), 1, two_phase="always")])

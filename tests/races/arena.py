@@ -13,7 +13,7 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import dict_row
 
-from tests.conftest import Clock
+from jobengine.testing import Clock
 from tests.races import calls, invariants
 from tests.races.interleavings import Choices, History, Interleaver
 from tests.races.invariants import OneByOne, Outcome

@@ -6,7 +6,7 @@ import psycopg
 import pytest
 from psycopg.rows import DictRow
 
-from tests.conftest import Clock
+from jobengine.testing import Clock
 from tests.races.calls import cancel, claim, extend, finish, retry, start, sweep
 from tests.races.jobs import held, overdue, run, seen, status, waiting
 from tests.races.sessions import Running, Session

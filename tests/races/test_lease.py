@@ -8,7 +8,7 @@ import psycopg
 import pytest
 from psycopg.rows import DictRow
 
-from tests.conftest import Clock
+from jobengine.testing import Clock
 from tests.races.calls import Lease, claim, enqueue, extend, finish, get, release, start, sweep
 from tests.races.jobs import held, overdue, run, seen, status
 from tests.races.sessions import Call, Session

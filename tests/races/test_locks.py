@@ -13,7 +13,7 @@ import psycopg
 import pytest
 from psycopg.rows import DictRow
 
-from tests.conftest import Clock
+from jobengine.testing import Clock
 from tests.races import parents
 from tests.races.calls import Lease, cancel, extend, finish, release, retry, start, sweep
 from tests.races.jobs import held, overdue, run, seen, waiting

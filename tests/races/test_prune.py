@@ -5,7 +5,7 @@ from __future__ import annotations
 import psycopg
 from psycopg.rows import DictRow
 
-from tests.conftest import Clock
+from jobengine.testing import Clock
 from tests.races.calls import cancel, claim, enqueue, extend, finish, get, prune, retry, sweep
 from tests.races.jobs import held, overdue, run, status, waiting
 from tests.races.sessions import Session

@@ -5,7 +5,7 @@ from __future__ import annotations
 import psycopg
 from psycopg.rows import DictRow
 
-from tests.conftest import Clock
+from jobengine.testing import Clock
 from tests.races import parents
 from tests.races.calls import finish, sweep
 from tests.races.jobs import held, run, seen

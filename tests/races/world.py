@@ -8,7 +8,7 @@ from uuid import UUID
 import psycopg
 from psycopg.rows import DictRow
 
-from tests.conftest import Clock
+from jobengine.testing import Clock
 from tests.races import parents
 from tests.races.calls import Lease, call, extend, finish
 from tests.races.jobs import held, run, waiting

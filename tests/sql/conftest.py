@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.conftest import Clock
+from jobengine.testing import Clock
 from tests.sql.helpers import Db, Engine
 from tests.sql.parents import Parents
 

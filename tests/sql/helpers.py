@@ -17,7 +17,7 @@ from psycopg import sql
 from psycopg.rows import DictRow, dict_row
 from psycopg.types.json import Jsonb
 
-from tests.conftest import Clock
+from jobengine.testing import Clock
 
 Db: TypeAlias = psycopg.Connection[DictRow]
 

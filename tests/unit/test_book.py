@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime
+from typing import cast
 from uuid import UUID, uuid4
 
 import pytest
 
 from jobengine import NO_TENANT, Job
-from jobengine._book import Book
+from jobengine._book import Batch, Book
 from tests.acceptance.world import in_loop, within
 
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
@@ -87,3 +88,53 @@ async def test_what_has_come_to_its_end_is_not_stopped() -> None:
     held.reported = True
     held.stop("cancelled", "too late")
     assert not held.stopped
+
+
+class Counting:
+    """In the place of a task: counts its cancellations."""
+
+    def __init__(self) -> None:
+        self.cancelled = 0
+
+    def cancel(self) -> None:
+        self.cancelled += 1
+
+
+def batch_of(book: Book, count: int) -> tuple[Batch, Counting]:
+    batch, task = Batch("work"), Counting()
+    batch.members = [book.add(job(3600)) for _ in range(count)]
+    batch.begin(cast("asyncio.Task[None]", task))
+    return batch, task
+
+
+@in_loop
+async def test_a_batch_is_cancelled_once_when_its_last_job_is_stopped() -> None:
+    batch, task = batch_of(Book(), 3)
+    assert [held.stop("cancelled", "no") for held in batch.members[:2]] == [True, True]
+    assert (task.cancelled, batch.stopped) == (0, False)
+    assert batch.members[2].stop("drained", "now")
+    assert (task.cancelled, batch.stopped) == (1, True)
+    assert [held.stop("drained", "again") for held in batch.members] == [False] * 3
+    assert task.cancelled == 1
+
+
+@in_loop
+async def test_a_batch_that_has_ended_is_not_cancelled() -> None:
+    batch, task = batch_of(Book(), 1)
+    batch.end()
+    assert batch.members[0].stop("cancelled", "late")
+    assert task.cancelled == 0
+
+
+@in_loop
+async def test_only_a_cancelled_job_of_a_batch_that_runs_is_kept() -> None:
+    book = Book()
+    batch, _ = batch_of(book, 3)
+    for held in batch.members:
+        held.extend_at -= 1200
+    cancelled, lost, going = batch.members
+    cancelled.stop("cancelled", "no")
+    lost.stop("lease_lost", "stale_lease")
+    assert book.due_for_extension() == [cancelled, going]
+    batch.end()
+    assert book.due_for_extension() == [going]

@@ -1,4 +1,4 @@
-"""Runs plpgsql_check over every PL/pgSQL function of an installed engine."""
+"""Runs plpgsql_check over every function of an installed engine, and the doctor's queries."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from psycopg.rows import class_row
 
 from jobengine import schema
 from jobengine.embedded import EmbeddedPostgres
-from tools.sql_rules import debian
+from tools.sql_rules import debian, doctor
 from tools.sql_rules.code import SCHEMA
 from tools.sql_rules.reading import Engine, Finding
 
@@ -67,7 +67,8 @@ def check(engine: Engine) -> list[Finding]:
     ):
         asyncio.run(_install(server.url))
         rows = list(_ask(server.admin_url))
-    return [*_unused(rows), *(_finding(engine, row) for row in _not_accepted(rows))]
+        refused = list(_refused(engine, server.url))
+    return [*refused, *_unused(rows), *(_finding(engine, row) for row in _not_accepted(rows))]
 
 
 async def _install(url: str) -> None:
@@ -80,6 +81,17 @@ def _ask(admin_url: str) -> Iterator[Checked]:
         conn.execute("create extension plpgsql_check")
         cursor = conn.cursor(row_factory=class_row(Checked))
         yield from cursor.execute(_FINDINGS.encode())
+
+
+def _refused(engine: Engine, url: str) -> Iterator[Finding]:
+    """Run the doctor's queries, reading only, and name those that fail."""
+    with psycopg.connect(url, autocommit=True) as conn:
+        conn.read_only = True
+        for query in doctor.queries(engine):
+            try:
+                conn.execute(query.path.read_bytes())
+            except psycopg.Error as error:
+                yield Finding(query.path, 1, "doctor-query", str(error))
 
 
 def _not_accepted(rows: list[Checked]) -> Iterator[Checked]:

@@ -11,10 +11,10 @@ from dataclasses import replace
 from datetime import datetime
 from uuid import UUID
 
-from tests.property.jobs import Ended, Item, Job, Lease, Ready, Report, Request
-from tests.property.store import Store, certain
+from jobengine.records import NO_TENANT
+from jobengine.testing.model.jobs import Ended, Item, Job, Lease, Ready, Report, Request
+from jobengine.testing.model.store import Store, certain
 
-NO_TENANT = UUID(int=0)
 LOST_LEASES = 20
 RETRYABLE = ("failed", "cancelled", "expired")
 Answer = tuple[str, str | None]  # verdict and status
@@ -43,7 +43,7 @@ class Model(Store):
             tenant=tenant,
             queue=item.queue or "default",
             priority=kind.priority if item.priority is None else item.priority,
-            parent=item.parent,
+            input=item.input,
             type=kind,
             max_attempts=item.max_attempts or kind.max_attempts,
             dedup_key=item.dedup_key,

@@ -7,8 +7,17 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from tests.property.host import Host, Settled
-from tests.property.jobs import Between, Ended, Job, JobType, Lease, Ready, Time
+from jobengine.testing.model.jobs import (
+    Between,
+    Ended,
+    Host,
+    Job,
+    JobType,
+    Lease,
+    Ready,
+    Settled,
+    Time,
+)
 
 
 class Store:
@@ -94,7 +103,7 @@ class Store:
     def _settle(self, job: Job, ended: Ended) -> None:
         if job.type.settle is None:
             return
-        ended.settle_error = self._tell(job, ended.status, ended.settled_status)
+        ended.settle_error = self._tell(job, ended.status, ended.settled_status, ended.output)
         if ended.settle_error is None:
             ended.settled_status, ended.settle_tries, ended.settle_at = ended.status, 0, None
         else:
@@ -102,11 +111,13 @@ class Store:
             again = self._jitter(min(3600, 2 ** (ended.settle_tries - 1)))
             ended.settle_at = None if ended.settle_error == "parent_gone" else again
 
-    def _tell(self, job: Job, status: str, prior_status: str | None) -> str | None:
+    def _tell(
+        self, job: Job, status: str, prior_status: str | None, output: Any = None
+    ) -> str | None:
         if job.type.settle is None:
             return None
         return self.host.settle(
-            job.type.settle, Settled(job.job_id, job.parent, status, prior_status)
+            job.type.settle, Settled(job.job_id, status, prior_status, job.input, output)
         )
 
     def _backoff(self, job: Job, attempt: int) -> Between:
@@ -136,5 +147,6 @@ class Store:
 
 
 def certain(time: Time) -> datetime:
-    assert isinstance(time, datetime)
+    """Return a time that is known by now."""
+    assert isinstance(time, datetime), f"{time} is the engine's to choose: adopt() one"
     return time

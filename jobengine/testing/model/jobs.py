@@ -1,10 +1,10 @@
-"""What the model of the engine keeps of a job, and what its operations are told."""
+"""What the model keeps of a job, what its operations are told, and what it tells its host."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol, TypeAlias
 from uuid import UUID
 
 
@@ -16,21 +16,21 @@ class Between:
     high: datetime
 
 
-Time = datetime | Between
+Time: TypeAlias = datetime | Between
 
 
 @dataclass(frozen=True, slots=True)
 class JobType:
-    """The limits that a job takes from its type."""
+    """The limits that a job takes from its type; the defaults are the engine's."""
 
     name: str
     delivery: str = "at_least_once"
     settle: str | None = None
     priority: int = 5
-    max_attempts: int = 2
-    lease_seconds: float = 10
-    backoff_seconds: float = 4
-    backoff_max_seconds: float = 6
+    max_attempts: int = 5
+    lease_seconds: float = 60
+    backoff_seconds: float = 1
+    backoff_max_seconds: float = 3600
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Item:
     """What enqueue is told of one job; None is the default."""
 
     job_type: str
-    parent: int
+    input: Any = None
     tenant: UUID | None = None
     queue: str | None = None
     priority: int | None = None
@@ -122,7 +122,7 @@ class Job:
     tenant: UUID
     queue: str
     priority: int
-    parent: int
+    input: Any
     type: JobType
     max_attempts: int
     dedup_key: str | None
@@ -142,3 +142,22 @@ class Job:
                 return "claimed" if self.at.started_at is None else "running"
             case Ended():
                 return self.at.status
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What a settle function is told of one job."""
+
+    job_id: UUID
+    status: str
+    prior_status: str | None
+    input: Any
+    output: Any
+
+
+class Host(Protocol):
+    """The program whose settle functions the engine calls."""
+
+    def settle(self, function: str, job: Settled, /) -> str | None:
+        """Change the parents, or say why not: an error, or `parent_gone`."""
+        ...

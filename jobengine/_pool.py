@@ -1,0 +1,68 @@
+"""The pool that `JobEngine` makes for a URL."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+from psycopg.types.json import set_json_loads
+from psycopg_pool import AsyncConnectionPool
+
+from jobengine._db import Connection
+from jobengine.errors import EngineUnavailable, InvalidArgument
+
+_OPENED_WITHIN = 10.0
+# A server that vanished without a word (power, NAT, an address that moved) is noticed after about
+# a minute, where TCP's own defaults are two hours. What the URL says goes first.
+_DEFAULTS = {
+    "application_name": "jobengine",
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 60_000,
+}
+
+
+def make_pool(
+    url: str, *, min_size: int, max_size: int, prepare_threshold: int | None
+) -> AsyncConnectionPool[Any]:
+    """Return the pool, closed; `InvalidArgument` where the URL is none."""
+    try:
+        given = conninfo_to_dict(url)
+    except psycopg.ProgrammingError as error:
+        rule = f"a URL or connection string of libpq: {error}".strip()
+        raise InvalidArgument("database", rule) from error
+    defaults = {name: value for name, value in _DEFAULTS.items() if name not in given}
+    return AsyncConnectionPool(
+        url,
+        min_size=min_size,
+        max_size=max_size,
+        open=False,
+        configure=_configure,
+        kwargs={"autocommit": True, "prepare_threshold": prepare_threshold, **defaults},
+    )
+
+
+async def open_pool(pool: AsyncConnectionPool[Any]) -> None:
+    """Open the pool with a connection in it; `EngineUnavailable` says why that cannot be."""
+    try:
+        await pool.open(wait=True, timeout=_OPENED_WITHIN)
+    except psycopg.Error as error:
+        await pool.close()
+        raise EngineUnavailable(f"cannot connect: {await _reason(pool) or error}") from error
+
+
+async def _reason(pool: AsyncConnectionPool[Any]) -> str | None:
+    """Tell what the server, or the way to it, says: the pool itself only logs it."""
+    assert isinstance(pool.conninfo, str)
+    try:
+        async with await psycopg.AsyncConnection.connect(pool.conninfo, connect_timeout=2):
+            return None
+    except psycopg.Error as error:
+        return str(error).strip()
+
+
+async def _configure(conn: Connection) -> None:
+    set_json_loads(orjson.loads, conn)
