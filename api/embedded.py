@@ -46,7 +46,7 @@ class EmbeddedValkey:
     """
 
     def __init__(self, data: Path) -> None:
-        """Nothing happens before `start`; `data` holds the log and the lock."""
+        """Nothing happens before `start`; `data` holds log and lock, and `valkey.url` for people."""
         self._data = data.resolve()
         self._folder: Path | None = None
         self._server: ChildServer | None = None
@@ -94,6 +94,7 @@ class EmbeddedValkey:
             if self._server is not None:
                 self._server.stop()
         finally:
+            (self._data / "valkey.url").unlink(missing_ok=True)
             if self._folder is not None:
                 shutil.rmtree(self._folder, ignore_errors=True)
             self._server = self._folder = None
@@ -116,6 +117,7 @@ class EmbeddedValkey:
         self._socket.unlink(missing_ok=True)
         self._server = ChildServer(self._spec(account, self._folder), self._lock)
         self._server.start(ready=lambda _: _answers(self._socket), timeout=START_SECONDS)
+        (self._data / "valkey.url").write_text(self.url)
 
     def _spec(self, account: Account | None, folder: Path) -> ServerSpec:
         program = find_program(account)

@@ -145,5 +145,7 @@ def _from_refusal(error: psycopg.Error) -> Problem | None:
     code = detail.get("code", "invalid")
     if code not in CODES:
         return None
-    named = {key: detail[key] for key in ("field", "rule") if detail.get(key)}
-    return Problem(code, errors=[named] if named else ())
+    if not detail.get("field"):
+        return Problem(code)
+    rule = detail.get("rule") or CODES[code][1]
+    return Problem(code, errors=[{"field": detail["field"], "rule": rule}])

@@ -80,14 +80,16 @@ def digest_of(key: str) -> bytes:
 class AgentKeys:
     """Makes keys and checks them; one per process."""
 
-    def __init__(self, pool: Pool, *, cost: int, announced: Callable[[], bool]) -> None:
+    def __init__(
+        self, pool: Pool, *, cost: int, failures: int, announced: Callable[[], bool]
+    ) -> None:
         """`announced` tells whether changes are being heard of."""
         self._pool = pool
         self._cost = cost
         self._announced = announced
         self._known: OrderedDict[UUID, _Known] = OrderedDict()
         self._owners: dict[bytes, UUID] = {}
-        self._failures = Failures()
+        self._failures = Failures(failures)
         self._verifying: dict[tuple[str, bytes], asyncio.Future[bool]] = {}
         self._pending = 0
         self._threads = ThreadPoolExecutor(VERIFIERS, thread_name_prefix="bcrypt")

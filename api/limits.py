@@ -6,14 +6,14 @@ import time
 from collections import OrderedDict
 
 WINDOW_SECONDS = 60.0
-FAILURES = 10
 REMEMBERED = 10_000
 
 
 class Failures:
-    """Counts failures per name: ten a minute, of the last ten thousand names."""
+    """Counts failures per name, of the last ten thousand names; so many a minute are free."""
 
-    def __init__(self) -> None:
+    def __init__(self, free: int) -> None:
+        self._free = free
         self._counts: OrderedDict[str, tuple[float, int]] = OrderedDict()
 
     def add(self, name: str) -> int:
@@ -25,4 +25,4 @@ class Failures:
         self._counts[name] = (began, count + 1)
         if len(self._counts) > REMEMBERED:
             self._counts.popitem(last=False)
-        return 0 if count < FAILURES else max(1, round(began + WINDOW_SECONDS - now))
+        return 0 if count < self._free else max(1, round(began + WINDOW_SECONDS - now))

@@ -388,12 +388,14 @@ class Ready(Answer):
 class FieldError(Answer):
     """One value that breaks a rule."""
 
-    field: str = ""
-    rule: str = ""
+    field: str
+    rule: str
 
 
 class ProblemBody(Answer):
-    """RFC 9457; `detail` and `code` are the short code."""
+    """RFC 9457; `detail` and `code` are the short code; `errors` where values are named."""
+
+    model_config = ConfigDict(json_schema_serialization_defaults_required=False)
 
     type: str
     title: str

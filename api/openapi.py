@@ -74,7 +74,7 @@ def problem_codes(endpoint: Endpoint) -> list[str]:
         codes += ["invalid_json", "broker_connection_required", "broker_connection_mismatch"]
     if endpoint.parameters:
         codes.append("not_found")
-    return sorted(set(codes), key=lambda code: CODES[code][0])
+    return sorted(set(codes), key=lambda code: (CODES[code][0], code))
 
 
 def _schemas(endpoints: list[Endpoint]) -> tuple[dict[_Key, Any], dict[str, Any]]:

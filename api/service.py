@@ -65,7 +65,12 @@ async def running(settings: Settings, metrics: Metrics) -> AsyncIterator[Service
 
 def _service(settings: Settings, metrics: Metrics, pool: Pool, engine: JobEngine) -> Service:
     redis = RedisStore(settings.redis_url)
-    keys = AgentKeys(pool, cost=settings.bcrypt_cost, announced=lambda: redis.hearing)
+    keys = AgentKeys(
+        pool,
+        cost=settings.bcrypt_cost,
+        failures=settings.key_failures,
+        announced=lambda: redis.hearing,
+    )
     longpoll = LongPoll(engine)
     metrics.waiting = lambda: longpoll.waiting
     return Service(

@@ -18,6 +18,7 @@ class SettingsError(Exception):
 class Settings:
     """Where the servers are, who may come in, and where to listen.
 
+    `key_failures` wrong agents' keys a minute are free, per address and per agent.
     `jwt_secret` verifies HS256 tokens, the keys of `jwks_url` ES256 and RS256 ones; one of the two
     is there. `cors_origins` are the browsers' origins that may call.
     """
@@ -32,6 +33,7 @@ class Settings:
     cors_origins: tuple[str, ...] = ()
     pool_size: int = 10
     bcrypt_cost: int = 12
+    key_failures: int = 10
 
     def __post_init__(self) -> None:
         """Refuse what would let anybody in, or nobody."""
@@ -59,6 +61,7 @@ class Settings:
             port=parse_port(environment.get("PORT") or "8000"),
             cors_origins=tuple(filter(None, (o.strip() for o in origins.split(",")))),
             pool_size=_number(environment, "DATABASE_POOL_SIZE", 10, range(3, 1001)),
+            key_failures=_number(environment, "AGENT_KEY_FAILURES", 10, range(1, 1_000_001)),
             bcrypt_cost=_number(environment, "AGENT_KEY_BCRYPT_COST", 12, BCRYPT_COSTS),
         )
 

@@ -1,0 +1,89 @@
+"""docs/agent-api.md as it stands, by somebody who has `python -m api up` and a shell."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.test_guide import blocks
+from tests.api.world import valkey_folder
+
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "agent-api.md"
+
+
+@dataclass
+class Up:
+    """`python -m api up` in an empty folder."""
+
+    folder: Path
+    environment: dict[str, str]
+    address: str
+
+
+@pytest.fixture(scope="module")
+def up() -> Iterator[Up]:
+    folder = valkey_folder()
+    folder.chmod(0o755)  # as root the servers run as another user
+    unset = ("DATABASE_URL", "REDIS_URL", "SUPABASE_JWT_SECRET")
+    environment = {
+        **{name: value for name, value in os.environ.items() if name not in unset},
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": str(ROOT),
+        "JOBENGINE_DATA_DIR": str(folder / ".jobengine"),
+    }
+    command = [sys.executable, "-m", "api", "up", "--port", "0"]
+    with subprocess.Popen(
+        command, cwd=folder, env=environment, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            yield Up(folder, environment, announced(process))
+        finally:
+            process.terminate()
+            process.communicate(timeout=60)
+    assert process.returncode == 0
+
+
+def announced(process: subprocess.Popen[str]) -> str:
+    assert process.stderr
+    for line in process.stderr:
+        if found := re.search(r"http://127\.0\.0\.1:\d+", line):
+            return found[0]
+    pytest.fail("the service ended without having served")
+
+
+def test_the_examples_work_in_their_order(up: Up) -> None:
+    """One shell runs all of them, as they use each other's variables; a mark ends each output."""
+    marks, script = [], ["set -euo pipefail"]
+    page = [block for block in blocks(PAGE) if block[0] in {"sh", "text"}]
+    for language, text in page:
+        if language == "sh":
+            script += [text, "echo; echo '--8<--'"]
+            marks.append("")
+        else:
+            marks[-1] = text.strip()
+    done = subprocess.run(
+        ["bash", "-c", "\n".join(script)],
+        cwd=up.folder,
+        env={**up.environment, "API": up.address},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    printed = [part.strip() for part in done.stdout.split("--8<--")[:-1]]
+    assert printed == marks
+
+
+def test_the_secret_is_the_users_alone(up: Up) -> None:
+    secret = up.folder / ".jobengine" / "jwt-secret"
+    assert secret.stat().st_mode & 0o077 == 0
+    assert len(secret.read_text()) >= 32

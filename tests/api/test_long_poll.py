@@ -1,0 +1,152 @@
+"""Waiting for jobs: all of a process's agents share one claimer, and no job is lost or doubled."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+import httpx
+
+from api.embedded import EmbeddedValkey
+from tests.api.world import Agent, User, serving
+
+CROWD = 200
+
+
+def test_one_job_goes_to_the_right_one_of_200_who_wait(owner: User) -> None:
+    agents = [owner.pair() for _ in range(CROWD)]
+    chosen = agents[137]
+
+    async def wait() -> tuple[list[str], float]:
+        limits = httpx.Limits(max_connections=CROWD + 5)
+        address = owner.service.address
+        async with httpx.AsyncClient(base_url=address, timeout=60, limits=limits) as http:
+            polls = [
+                asyncio.create_task(
+                    http.get(f"{a.path}/jobs/next", headers=a.headers, params={"wait": 30})
+                )
+                for a in agents
+            ]
+            await until_waiting(http, CROWD)
+            began = time.monotonic()
+            body = {"job_type": "get_account", "agent_id": str(chosen.agent_id)}
+            created = await http.post("/api/v1/jobs", headers=owner.headers, json=body)
+            assert created.status_code == 201
+            answer = await polls[137]
+            took = time.monotonic() - began
+            for poll in polls:
+                poll.cancel()
+            others = sum(poll.done() and not poll.cancelled() for poll in polls)
+            assert others == 1
+            return [answer.json()["job_id"], created.json()["job_id"]], took
+
+    (got, made), took = asyncio.run(wait())
+    assert got == made
+    print(f"delivered in {took * 1000:.0f} ms")
+    assert owner.job(made)["agent_id"] == str(chosen.agent_id)
+
+
+async def until_waiting(http: httpx.AsyncClient, polls: int) -> None:
+    """Return when so many polls wait, and the engine was told to announce their jobs."""
+    while f"api_polls_waiting {polls}" not in (await http.get("/metrics")).text:
+        await asyncio.sleep(0)
+
+
+def test_a_job_for_anybody_goes_to_one_of_those_who_wait(owner: User) -> None:
+    agents = [owner.pair() for _ in range(5)]
+
+    async def wait() -> list[str]:
+        async with httpx.AsyncClient(base_url=owner.service.address, timeout=60) as http:
+            polls = [
+                http.get(f"{a.path}/jobs/next", headers=a.headers, params={"wait": 2})
+                for a in agents
+            ]
+            job = http.post("/api/v1/jobs", headers=owner.headers, json={"job_type": "get_account"})
+            *answers, _ = await asyncio.gather(*polls, job)
+        return [a.json()["job_id"] for a in answers if "job_id" in a.json()]
+
+    assert len(asyncio.run(wait())) == 1
+
+
+@contextmanager
+def poll(agent: Agent, query: str = "wait=30") -> Iterator[socket.socket]:
+    """A poll on a bare socket, which can leave as real clients do."""
+    address = urlsplit(agent.service.address)
+    with socket.create_connection((address.hostname, address.port), timeout=60) as client:
+        client.sendall(
+            f"GET {agent.path}/jobs/next?{query} HTTP/1.1\r\nHost: x\r\n"
+            f"X-Agent-Key: {agent.key}\r\n\r\n".encode()
+        )
+        yield client
+
+
+def polls_waiting(agent: Agent) -> int:
+    (line,) = [
+        line
+        for line in agent.service.http.get("/metrics").text.splitlines()
+        if line.startswith("api_polls_waiting ")
+    ]
+    return int(line.split()[1])
+
+
+def test_a_client_that_leaves_loses_no_job(owner: User, agent: Agent) -> None:
+    """Those who left may still be given jobs: each goes back, and is found by whoever stays."""
+    jobs = set()
+    for _ in range(10):
+        with poll(agent):
+            while not polls_waiting(agent):
+                pass
+        jobs.add(str(owner.enqueue(agent_id=str(agent.agent_id))))
+    taken = []
+    while len(taken) < len(jobs):
+        taken.append(agent.next(wait=5)["job_id"])
+    assert sorted(taken) == sorted(jobs)
+    assert agent.next() == {"no_jobs": True}
+
+
+def test_a_newer_poll_of_the_agent_answers_the_older(agent: Agent) -> None:
+    with poll(agent) as older:
+        while not polls_waiting(agent):
+            pass
+        assert agent.next() == {"no_jobs": True}
+        assert b'{"no_jobs":true}' in older.recv(4096)
+
+
+def test_the_same_request_id_gets_the_same_job_again(owner: User, agent: Agent) -> None:
+    for _ in range(2):
+        owner.enqueue(agent_id=str(agent.agent_id))
+    request_id = str(uuid4())
+    first = agent.next(ack=1, request_id=request_id)
+    again = agent.next(ack=1, request_id=request_id)
+    plain = agent.next(request_id=request_id)
+    assert first["job_id"] == again["job_id"] == plain["job_id"]
+    assert first["lease_epoch"] == again["lease_epoch"] == plain["lease_epoch"]
+    assert agent.next(ack=1, request_id=str(uuid4()))["job_id"] != first["job_id"]
+
+
+def test_a_lost_answer_is_given_again(owner: User, agent: Agent) -> None:
+    job_id = owner.enqueue("trade", agent_id=str(agent.agent_id), input_data={"symbol": "EURUSD"})
+    request_id = str(uuid4())
+    with poll(agent, f"ack=1&request_id={request_id}"):
+        while owner.job(job_id)["status"] == "pending":
+            pass  # claimed, and the answer is never read
+    assert agent.next(ack=1, request_id=request_id)["job_id"] == str(job_id)
+
+
+def test_waiting_polls_are_answered_when_the_service_ends(
+    platform_url: str, valkey: EmbeddedValkey
+) -> None:
+    with serving(platform_url, valkey.url) as service:
+        agent = service.user().pair()
+        with poll(agent) as waiting:
+            while not polls_waiting(agent):
+                pass
+            log = service.stop()
+            assert b'{"no_jobs":true}' in waiting.recv(4096)
+    assert "Application shutdown complete" in log
+    assert "Traceback" not in log

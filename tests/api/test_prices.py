@@ -1,0 +1,96 @@
+"""R13 and C9: prices go to Redis, under the shared key and under the agent's own."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import httpx
+import pytest
+import redis
+
+from api.embedded import EmbeddedValkey
+from tests.api.world import Agent, Service, User, problem, serving, valkey_folder
+
+PRICES = {"EURUSD": {"bid": 1.0841, "ask": 1.0843}, "XAUUSD.m": {"bid": 2650.1, "ask": 2650.4}}
+
+
+@pytest.fixture
+def store(valkey: EmbeddedValkey) -> redis.Redis:
+    return redis.Redis.from_url(valkey.url)
+
+
+def push(agent: Agent, prices: Any) -> httpx.Response:
+    return agent.post(f"{agent.path}/prices", prices)
+
+
+def test_r13_prices_are_set_and_published(agent: Agent, store: redis.Redis) -> None:
+    with store.pubsub() as heard:
+        heard.psubscribe("prices:*")
+        heard.get_message(timeout=10)
+        answer = push(agent, PRICES)
+        assert (answer.status_code, answer.json()) == (200, {"received": 2})
+        messages = [heard.get_message(timeout=10) for _ in range(4)]
+    keys = {f"prices:{place}{name}" for name in PRICES for place in ("", f"{agent.agent_id}:")}
+    assert {message["channel"].decode() for message in messages} == keys
+    for message in messages:
+        assert message["data"] == store.get(message["channel"])
+        found = json.loads(message["data"])
+        assert found.keys() == {"bid", "ask", "ts"}
+        assert isinstance(found["ts"], int)
+        assert found["bid"] == PRICES[message["channel"].decode().split(":")[-1]]["bid"]
+
+
+@pytest.mark.parametrize(
+    "prices",
+    [
+        {},
+        [],
+        {"EURUSD": {"bid": 1}},
+        {"EURUSD": {"bid": 0, "ask": 1}},
+        {"EURUSD": {"bid": -1, "ask": 1}},
+        {"EURUSD": {"bid": 2, "ask": 1}},
+        {"EURUSD": {"bid": "NaN", "ask": 1}},
+        {"EURUSD": {"bid": 1, "ask": "Infinity"}},
+        {"": {"bid": 1, "ask": 1}},
+        {"EUR USD": {"bid": 1, "ask": 1}},
+        {"E" * 33: {"bid": 1, "ask": 1}},
+        {"00000000-0000-0000-0000-000000000000:EURUSD": {"bid": 1, "ask": 1}},
+        {f"S{n}": {"bid": 1, "ask": 1} for n in range(501)},
+    ],
+)
+def test_prices_out_of_bounds_are_refused_whole(agent: Agent, prices: Any) -> None:
+    assert problem(push(agent, prices)) == (422, "invalid")
+
+
+def test_quoted_numbers_and_five_hundred_instruments_are_taken(agent: Agent) -> None:
+    prices = {f"S{n}": {"bid": "1.5", "ask": 1.5} for n in range(500)}
+    assert push(agent, prices).json() == {"received": 500}
+
+
+def test_without_redis_prices_are_refused_and_agents_work_on(platform_url: str) -> None:
+    with EmbeddedValkey(valkey_folder()) as own, serving(platform_url, own.url) as service:
+        owner = service.user()
+        agent = owner.pair()
+        assert push(agent, PRICES).status_code == 200
+        own.kill()
+        refused = push(agent, PRICES)
+        assert problem(refused) == (503, "prices_unavailable")
+        assert refused.headers["retry-after"]
+        lives(service, owner, agent)
+        own.restart()
+        while push(agent, PRICES).status_code != 200:
+            pass
+        assert service.http.get("/readyz").json() == {"status": "ok", "redis": "ok"}
+
+
+def lives(service: Service, owner: User, agent: Agent) -> None:
+    """Claim, report, revoke: nothing of it needs Redis."""
+    job_id = owner.enqueue(agent_id=str(agent.agent_id))
+    assert agent.next()["job_id"] == str(job_id)
+    assert agent.result(job_id).status_code == 200
+    assert service.http.get("/readyz").json() == {"status": "ok", "redis": "unavailable"}
+    gone = owner.pair()
+    assert gone.next() == {"no_jobs": True}
+    owner.delete(gone.path)
+    assert problem(gone.get(f"{gone.path}/jobs/next")) == (401, "agent_key_revoked")

@@ -1,0 +1,192 @@
+"""Users' tokens: R73, C30; what is another user's is not found: R76."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import Any
+from uuid import uuid4
+
+import jwt
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+
+from api.embedded import EmbeddedValkey
+from tests.api.world import SECRET, Service, User, problem, serving
+
+SETTINGS = "/api/v1/settings"
+
+
+def claims(**changes: Any) -> dict[str, Any]:
+    valid = {
+        "sub": str(uuid4()),
+        "aud": "authenticated",
+        "role": "authenticated",
+        "exp": datetime.now(UTC) + timedelta(hours=1),
+    }
+    return {name: value for name, value in (valid | changes).items() if value is not None}
+
+
+def asks(service: Service, token: str) -> int:
+    return User(service, uuid4(), token).get("/api/v1/agents").status_code
+
+
+def test_r73_a_valid_token_is_let_in(service: Service) -> None:
+    assert asks(service, jwt.encode(claims(), SECRET, "HS256")) == 200
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"exp": datetime(2020, 1, 1, tzinfo=UTC)},
+        {"exp": None},
+        {"aud": "anon"},
+        {"aud": None},
+        {"sub": "root"},
+        {"sub": None},
+        {"role": None},
+        {"role": "service_role"},
+        {"role": "anon"},
+    ],
+)
+def test_c30_a_claim_that_is_wrong_or_missing_is_refused(
+    service: Service, changes: dict[str, Any]
+) -> None:
+    token = jwt.encode(claims(**changes), SECRET, "HS256")
+    answer = User(service, uuid4(), token).get(SETTINGS)
+    assert problem(answer) == (401, "token_invalid")
+    assert answer.headers["www-authenticate"].startswith("Bearer")
+
+
+@pytest.mark.parametrize("header", ["", "Bearer", "Bearer x", "Basic YTpi", "Bearer " + "x" * 9000])
+def test_what_is_no_token_is_refused(service: Service, header: str) -> None:
+    answer = service.http.get(SETTINGS, headers={"Authorization": header})
+    assert problem(answer) == (401, "token_invalid")
+
+
+@pytest.mark.parametrize("algorithm", ["none", "HS512"])
+def test_c30_another_algorithm_is_refused(service: Service, algorithm: str) -> None:
+    key = SECRET * 2 if algorithm == "HS512" else None
+    assert asks(service, jwt.encode(claims(), key, algorithm)) == 401
+    assert asks(service, jwt.encode(claims(), "another secret of 32 bytes or more", "HS256")) == 401
+
+
+class Issuer:
+    """Somebody who issues tokens and shows the keys that verify them."""
+
+    def __init__(self) -> None:
+        self.fetched = 0
+        self.private = {"one": ec.generate_private_key(ec.SECP256R1())}
+        issuer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                issuer.fetched += 1
+                body = json.dumps(issuer.shown()).encode()
+                self.send_response(200)
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_: Any) -> None:
+                """Say nothing."""
+
+        self.server = HTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}/jwks.json"
+
+    def shown(self) -> dict[str, Any]:
+        keys = [
+            {**jwt.algorithms.ECAlgorithm.to_jwk(k.public_key(), as_dict=True), "kid": kid}
+            for kid, k in self.private.items()
+        ]
+        rsa_key = jwt.algorithms.RSAAlgorithm.to_jwk(RSA_KEY.public_key(), as_dict=True)
+        octets = {"kty": "oct", "kid": "octets", "k": "c2VjcmV0" * 8}
+        return {"keys": [*keys, {**rsa_key, "kid": "rsa"}, octets]}
+
+    def token(self, kid: str, key: Any, algorithm: str) -> str:
+        return jwt.encode(claims(), key, algorithm, headers={"kid": kid})
+
+
+RSA_KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+
+
+@pytest.fixture
+def issuer() -> Iterator[Issuer]:
+    issuer = Issuer()
+    thread = threading.Thread(target=issuer.server.serve_forever)
+    thread.start()
+    yield issuer
+    issuer.server.shutdown()
+    thread.join()
+    issuer.server.server_close()
+
+
+def test_c30_jwks_with_es256_and_rs256(
+    platform_url: str, valkey: EmbeddedValkey, issuer: Issuer
+) -> None:
+    variables = {"SUPABASE_JWKS_URL": issuer.url, "SUPABASE_JWT_SECRET": ""}
+    with serving(platform_url, valkey.url, **variables) as service:
+        one = issuer.private["one"]
+        assert asks(service, issuer.token("one", one, "ES256")) == 200
+        assert asks(service, issuer.token("rsa", RSA_KEY, "RS256")) == 200
+        assert issuer.fetched == 1
+        stranger = ec.generate_private_key(ec.SECP256R1())
+        assert asks(service, issuer.token("one", stranger, "ES256")) == 401
+        assert asks(service, issuer.token("octets", b"secret" * 8, "HS256")) == 401
+        for _ in range(3):  # unknown ids do not become a flood of fetches
+            assert asks(service, issuer.token("two", one, "ES256")) == 401
+        assert issuer.fetched == 1
+
+
+def test_c30_keys_that_cannot_be_fetched_are_a_503(
+    platform_url: str, valkey: EmbeddedValkey
+) -> None:
+    variables = {"SUPABASE_JWKS_URL": "http://127.0.0.1:9/jwks", "SUPABASE_JWT_SECRET": ""}
+    with serving(platform_url, valkey.url, **variables) as service:
+        key = ec.generate_private_key(ec.SECP256R1())
+        token = jwt.encode(claims(), key, "ES256", headers={"kid": "one"})
+        answer = User(service, uuid4(), token).get(SETTINGS)
+    assert problem(answer) == (503, "tokens_unavailable")
+
+
+def test_g2_settings_are_read_and_changed(owner: User) -> None:
+    changed = owner.patch(SETTINGS, {"daily_loss_limit_pct": 2.5, "default_volume": "0.01"})
+    assert changed.status_code == 200
+    assert owner.get(SETTINGS).json()["daily_loss_limit_pct"] == 2.5
+    assert '"default_volume":0.01' in owner.get(SETTINGS).text
+    assert owner.patch(SETTINGS, {"daily_loss_limit_pct": None}).status_code == 200
+    assert owner.get(SETTINGS).json()["daily_loss_limit_pct"] is None
+    refused = owner.patch(SETTINGS, {"is_admin": True})
+    assert problem(refused) == (422, "invalid")
+    assert problem(owner.patch(SETTINGS, {"timezone": "Mars/Base"})) == (422, "invalid")
+
+
+def test_r37_g2_onboarding_is_completed(service: Service) -> None:
+    new = service.user(onboarded=False)
+    assert new.get(SETTINGS).json()["onboarding_completed_at"] is None
+    done = new.post("/api/v1/onboarding/complete").json()
+    assert done["disclaimer_accepted_at"] == done["onboarding_completed_at"]
+
+
+def test_broker_connections_have_one_default(owner: User) -> None:
+    path = "/api/v1/broker-connections"
+    first, second = (owner.post(path, {"name": name}).json() for name in ("a", "b"))
+    assert (first["is_default"], second["is_default"]) == (True, False)
+    assert owner.patch(f"{path}/{second['id']}", {"is_default": True}).json()["is_default"]
+    listed = {found["id"]: found["is_default"] for found in owner.get(path).json()}
+    assert listed == {first["id"]: False, second["id"]: True}
+    assert owner.delete(f"{path}/{first['id']}").status_code == 204
+    assert problem(owner.delete(f"{path}/{first['id']}")) == (404, "not_found")
+    owner.pair(broker_connection_id=second["id"])
+    assert problem(owner.delete(f"{path}/{second['id']}")) == (409, "broker_connection_in_use")
+
+
+def test_r76_connections_of_others_are_not_found(service: Service, owner: User) -> None:
+    path = "/api/v1/broker-connections"
+    mine = owner.post(path, {"name": "mine"}).json()["id"]
+    other = service.user()
+    assert other.get(path).json() == []
+    assert problem(other.patch(f"{path}/{mine}", {"name": "his"})) == (404, "not_found")
+    assert problem(other.delete(f"{path}/{mine}")) == (404, "not_found")
