@@ -1,0 +1,51 @@
+"""The agent's process: `python -m api.demo.agent`, told by one line of JSON on standard input.
+
+The line names `url`, `agent_id`, `agent_key`, `journal`, `seed` and `symbols`. SIGTERM ends the
+agent after the job in its hands; the end of standard input ends it at once, as whoever started it
+is gone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+
+from api.demo.agent.client import Client
+from api.demo.agent.journal import Journal
+from api.demo.agent.life import beat, push_prices
+from api.demo.agent.terminal import Terminal
+from api.demo.agent.work import Worker, deals
+
+
+def main() -> None:
+    told = json.loads(sys.stdin.readline())
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    journal = Journal(Path(told["journal"]))
+    client = Client(told["url"], {"X-Agent-Key": told["agent_key"]})
+    terminal = Terminal(told["seed"], told["symbols"], deals(journal.before))
+    path = f"/api/v1/agents/{told['agent_id']}"
+    journal.write("started")
+    # Daemons: none of these is worth waiting for. What ends in order is the work.
+    threading.Thread(target=_watch, daemon=True).start()
+    threading.Thread(target=beat, args=(client, path, stop), daemon=True).start()
+    prices = threading.Thread(target=push_prices, args=(client, path, terminal, journal, stop))
+    prices.start()
+    try:
+        Worker(client, path, terminal, journal).run(stop)
+    finally:
+        stop.set()
+        prices.join()
+
+
+def _watch() -> None:
+    sys.stdin.read()
+    os._exit(1)  # the service is gone too: nobody would acknowledge anything
+
+
+if __name__ == "__main__":
+    main()
