@@ -60,8 +60,9 @@ def look(conn: Conn, users: list[UUID]) -> dict[UUID, Job]:
 class Evidence:
     """Everything that a run left behind.
 
-    `created` are the jobs that the service said it took, `jobs` those of the database at
-    the end, each with its parent as it was when the job's end was first seen; `killed` is the job in whose middle its agent was killed.
+    `created` are the jobs that the service said it took, `jobs` those of the database at the end,
+    each with its parent as it was when the job's end was first seen; `killed` is the job in whose
+    middle its agent was killed.
     """
 
     agents: list[Agent]

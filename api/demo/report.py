@@ -114,8 +114,9 @@ def print_result(result: Result) -> None:
             f"  {line.status:<9} {line.parent}{'  <- agent killed here' if line.killed else ''}",
         )
     figures = result.figures
+    ends = f"{figures['completed']} completed, {figures['failed']} failed on purpose"
     print(f"""
-jobs       {figures["jobs"]}: {figures["completed"]} completed, {figures["failed"]} failed on purpose
+jobs       {figures["jobs"]}: {ends}
 agents     {figures["agents"]} of {figures["users"]} users, {figures["kills"]} killed with SIGKILL
 prices     {figures["price_pushes"]} pushes
 waited     {_percentiles(figures["wait_ms"])}
@@ -124,8 +125,8 @@ time       {figures["seconds"]} s, {figures["working_seconds"]} s from the first
 """)
     for proof, found in result.wrong.items():
         print(f"{'FAILED' if found else 'proved'}  {proof}")
-        for line in found[:10]:
-            print(f"        {line}")
+        for finding in found[:10]:
+            print(f"        {finding}")
 
 
 def _percentiles(values: dict[str, float]) -> str:

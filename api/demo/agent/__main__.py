@@ -24,11 +24,12 @@ from api.demo.agent.work import Worker, deals
 def main() -> None:
     told = json.loads(sys.stdin.readline())
     stop = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
     journal = Journal(Path(told["journal"]))
     client = Client(told["url"], {"X-Agent-Key": told["agent_key"]})
     terminal = Terminal(told["seed"], told["symbols"], deals(journal.before))
     path = f"/api/v1/agents/{told['agent_id']}"
+    worker = Worker(client, path, terminal, journal)
+    signal.signal(signal.SIGTERM, lambda *_: _stop(worker, stop))
     journal.write("started")
     # Daemons: none of these is worth waiting for. What ends in order is the work.
     threading.Thread(target=_watch, daemon=True).start()
@@ -36,10 +37,16 @@ def main() -> None:
     prices = threading.Thread(target=push_prices, args=(client, path, terminal, journal, stop))
     prices.start()
     try:
-        Worker(client, path, terminal, journal).run(stop)
+        worker.run(stop)
     finally:
         stop.set()
         prices.join()
+
+
+def _stop(worker: Worker, stop: threading.Event) -> None:
+    stop.set()
+    if worker.idle:
+        sys.exit()
 
 
 def _watch() -> None:

@@ -20,7 +20,7 @@ from api.demo.agent.client import Answer, Client, Unreachable
 from api.demo.agent.journal import Entry, Journal
 from api.demo.agent.terminal import Json, Refused, Terminal, Work
 
-WAIT_SECONDS = 2  # of a long-poll; short, so that an agent that is told to stop stops soon
+WAIT_SECONDS = 20  # of a long-poll
 AGAIN_SECONDS = 0.2
 
 
@@ -32,14 +32,19 @@ class Worker:
     path: str
     terminal: Terminal
     journal: Journal
+    idle: bool = False
+    """While it waits for a job; to end then loses nothing, as the question is asked again."""
 
     def run(self, stop: threading.Event) -> None:
         """Finish what an earlier process left, then work until told to stop."""
-        for job, report in unfinished(self.journal.before):
-            self._finish(job, report)
+        for left, report in unfinished(self.journal.before):
+            self._finish(left, report)
         again = unanswered(self.journal.before)
         while not stop.is_set():
-            if job := self._next(again or str(uuid4())):
+            self.idle = True
+            job = self._next(again or str(uuid4()))
+            self.idle = False
+            if job is not None:
                 self._finish(job, None)
             again = None
 

@@ -1,0 +1,125 @@
+"""`python -m api demo`, run as people run it: its own servers, or those of the environment."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from api.demo.plan import JOB_TYPES
+from api.demo.proof import PROOFS
+from api.demo.servers import wait_for
+from tests.api.world import valkey_folder
+from tests.platform.helpers import make_roles
+
+PATIENCE = 240.0
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def data() -> Path:
+    folder = valkey_folder()
+    folder.chmod(0o755)  # as root the servers run as another user
+    return folder
+
+
+@contextmanager
+def demo(data: Path, *arguments: str, url: str | None = None) -> Iterator[subprocess.Popen[str]]:
+    unset = ("DATABASE_URL", "REDIS_URL", "SUPABASE_JWT_SECRET")
+    environment = {name: value for name, value in os.environ.items() if name not in unset}
+    environment["JOBENGINE_DATA_DIR"] = str(data)
+    if url:
+        environment["DATABASE_URL"] = url
+    with subprocess.Popen(
+        [sys.executable, "-W", "error", "-m", "api", "demo", *arguments],
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def test_it_kills_an_agent_and_proves_what_became_of_every_job(
+    data: Path, empty_database_url: str, admin_url: str, app_role: str
+) -> None:
+    make_roles(admin_url, app_role)
+    with demo(data, "--json", url=empty_database_url) as process:
+        out, err = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0, out + err
+    result: dict[str, Any] = json.loads(out)
+    assert (result["proved"], result["wrong"]) == (True, [])
+    assert result["proofs"] == dict.fromkeys(PROOFS, True)
+    assert (result["users"], result["agents"], result["kills"]) == (2, 3, 1)
+    timeline = result["timeline"]
+    assert len(timeline) == result["jobs"] == result["completed"] + result["failed"]
+    assert {line["job_type"] for line in timeline} == JOB_TYPES
+    assert {line["target"] for line in timeline} == {"agent", "broker", "any"}
+    assert {line["agent"] for line in timeline} == {"anna-1", "anna-2", "bert-1"}
+    assert [line["job_type"] for line in timeline if line["killed"]] == ["compile"]
+    assert "working 100%" in err
+
+
+def gone(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_however_it_ends_nothing_is_left_running(data: Path, number: signal.Signals) -> None:
+    """On servers of its own, which end with it as well."""
+    with demo(data) as process:
+        assert process.stderr
+        said = ""
+        for line in process.stderr:
+            said += line
+            if "0 killed" in line:
+                break
+        service = re.search(r"process (\d+)", said)
+        assert service, said
+        children = [int(service[1]), *descendants(process.pid)]
+        assert len(children) > 5  # the service, three agents, PostgreSQL and Valkey
+        process.send_signal(number)
+        process.communicate(timeout=PATIENCE)
+    expected = 128 + number if number is signal.SIGINT else -number
+    assert process.returncode == expected
+    wait_for(lambda: all(gone(pid) for pid in children), PATIENCE, f"{children} are gone")
+
+
+def descendants(pid: int) -> list[int]:
+    """Return the processes that this one has started, by the kernel's word."""
+    table = subprocess.run(
+        ["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True
+    ).stdout
+    parents = [tuple(map(int, line.split())) for line in table.splitlines()]
+    found = [child for child, parent in parents if parent == pid]
+    return found + [grandchild for child in found for grandchild in descendants(child)]
+
+
+def test_one_demo_at_a_time_in_a_folder(data: Path) -> None:
+    with demo(data) as first:
+        assert first.stderr
+        first.stderr.readline()
+        with demo(data) as second:
+            _, err = second.communicate(timeout=PATIENCE)
+        assert second.returncode == 1
+        assert f"is in use by process {first.pid}" in err
+        first.terminate()
+        first.communicate(timeout=PATIENCE)
+    assert first.returncode == 128 + signal.SIGTERM
