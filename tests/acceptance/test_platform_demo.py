@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -26,10 +27,11 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
-def data() -> Path:
+def data() -> Iterator[Path]:
     folder = valkey_folder()
     folder.chmod(0o755)  # as root the servers run as another user
-    return folder
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager
@@ -81,25 +83,43 @@ def gone(pid: int) -> bool:
     return False
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
-def test_however_it_ends_nothing_is_left_running(data: Path, number: signal.Signals) -> None:
-    """On servers of its own, which end with it as well."""
+def children_at_work(process: subprocess.Popen[str]) -> list[int]:
+    """Wait until jobs are done; return the processes that the demo has started by then."""
+    assert process.stderr
+    said = ""
+    for line in process.stderr:
+        said += line
+        if "0 killed" in line:
+            break
+    service = re.search(r"process (\d+)", said)
+    assert service, said
+    children = [int(service[1]), *descendants(process.pid)]
+    assert len(children) > 5  # the service, three agents, PostgreSQL and Valkey
+    return children
+
+
+def all_gone(pids: list[int]) -> None:
+    wait_for(lambda: all(gone(pid) for pid in pids), PATIENCE, f"{pids} are gone")
+
+
+def test_killed_it_leaves_nothing_running(data: Path) -> None:
     with demo(data) as process:
-        assert process.stderr
-        said = ""
-        for line in process.stderr:
-            said += line
-            if "0 killed" in line:
-                break
-        service = re.search(r"process (\d+)", said)
-        assert service, said
-        children = [int(service[1]), *descendants(process.pid)]
-        assert len(children) > 5  # the service, three agents, PostgreSQL and Valkey
-        process.send_signal(number)
+        children = children_at_work(process)
+        process.kill()
+        all_gone(children)
+
+
+def test_ctrl_c_ends_it_in_order_and_nobody_else_may_use_its_folder_meanwhile(data: Path) -> None:
+    with demo(data) as process:
+        children = children_at_work(process)
+        with demo(data) as second:
+            _, err = second.communicate(timeout=PATIENCE)
+        assert second.returncode == 1
+        assert f"is in use by process {process.pid}" in err
+        process.send_signal(signal.SIGINT)
         process.communicate(timeout=PATIENCE)
-    expected = 128 + number if number is signal.SIGINT else -number
-    assert process.returncode == expected
-    wait_for(lambda: all(gone(pid) for pid in children), PATIENCE, f"{children} are gone")
+        assert process.returncode == 128 + signal.SIGINT
+        all_gone(children)
 
 
 def descendants(pid: int) -> list[int]:
@@ -110,16 +130,3 @@ def descendants(pid: int) -> list[int]:
     parents = [tuple(map(int, line.split())) for line in table.splitlines()]
     found = [child for child, parent in parents if parent == pid]
     return found + [grandchild for child in found for grandchild in descendants(child)]
-
-
-def test_one_demo_at_a_time_in_a_folder(data: Path) -> None:
-    with demo(data) as first:
-        assert first.stderr
-        first.stderr.readline()
-        with demo(data) as second:
-            _, err = second.communicate(timeout=PATIENCE)
-        assert second.returncode == 1
-        assert f"is in use by process {first.pid}" in err
-        first.terminate()
-        first.communicate(timeout=PATIENCE)
-    assert first.returncode == 128 + signal.SIGTERM

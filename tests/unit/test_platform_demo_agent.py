@@ -38,11 +38,13 @@ def test_it_imports_nothing_but_itself_and_python(path: Path) -> None:
 
 def test_a_line_that_was_cut_short_is_no_event(tmp_path: Path) -> None:
     path = tmp_path / "journal"
-    Journal(path).write("asked", request_id="r1")
+    with Journal(path) as journal:
+        journal.write("asked", request_id="r1")
     with path.open("a") as file:
         file.write('{"event": "claimed", "jo')
     assert [entry["event"] for entry in read(path)] == ["asked"]
-    assert [entry["event"] for entry in Journal(path).before] == ["asked"]
+    with Journal(path) as again:
+        assert [entry["event"] for entry in again.before] == ["asked"]
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ INPUTS: dict[str, Json] = {
     "trade": ORDER,
     "get_candles": {"symbol": "EURUSD", "count": 3},
     "compile": {"source_code": "int x;"},
-    **dict.fromkeys(("deploy", "run", "stop"), {"symbol": "EURUSD"}),
+    **{job_type: {"symbol": "EURUSD"} for job_type in ("deploy", "run", "stop")},
 }
 PARENTS = {
     "compile": "ea_version",
@@ -47,7 +47,6 @@ class Story:
         self.journals: dict[UUID, list[Json]] = {}
         self.terminals = {a.agent_id: Terminal(a.name, a.symbols) for a in (HERS, HIS)}
         self.prices: dict[str, Json] = {}
-        self.ticket = ""
         for agent in (HERS, HIS):
             self.journals[agent.agent_id] = [{"event": "started"}]
 
@@ -58,14 +57,15 @@ class Story:
         report = self._report(agent, Work(str(job_id), job_type, asked))
         self.jobs[job_id] = _ended(job_id, agent, job_type, queue, report)
         lease = {"job_id": str(job_id), "lease_epoch": 1}
-        crash = [{"event": "begun", **lease}, {"event": "started"}] if killed else []
-        self.journals[agent.agent_id] += [
+        crash: list[Json] = [{"event": "begun", **lease}, {"event": "started"}] if killed else []
+        entries: list[Json] = [
             {"event": "claimed", "job": {**lease, "job_type": job_type}},
             *crash,
             {"event": "begun", **lease},
             {"event": "done", **lease, "report": report},
             {"event": "acknowledged", **lease},
         ]
+        self.journals[agent.agent_id] += entries
         return job_id
 
     def _report(self, agent: Agent, work: Work) -> Json:
@@ -162,7 +162,7 @@ def of_type(evidence: Evidence, job_type: str) -> Job:
     return next(job for job in evidence.jobs.values() if job.job_type == job_type)
 
 
-def changed(job_type: str, **fields: Any) -> Callable[[Evidence], Evidence]:
+def changed(job_type: str, /, **fields: Any) -> Callable[[Evidence], Evidence]:
     """A run in which the database has another job of that type."""
 
     def change(evidence: Evidence) -> Evidence:

@@ -23,18 +23,23 @@ from api.demo.agent.work import Worker, deals
 
 def main() -> None:
     told = json.loads(sys.stdin.readline())
-    stop = threading.Event()
-    journal = Journal(Path(told["journal"]))
-    client = Client(told["url"], {"X-Agent-Key": told["agent_key"]})
-    terminal = Terminal(told["seed"], told["symbols"], deals(journal.before))
-    path = f"/api/v1/agents/{told['agent_id']}"
-    worker = Worker(client, path, terminal, journal)
-    signal.signal(signal.SIGTERM, lambda *_: _stop(worker, stop))
-    journal.write("started")
-    # Daemons: none of these is worth waiting for. What ends in order is the work.
     threading.Thread(target=_watch, daemon=True).start()
+    client = Client(told["url"], {"X-Agent-Key": told["agent_key"]})
+    with Journal(Path(told["journal"])) as journal:
+        terminal = Terminal(told["seed"], told["symbols"], deals(journal.before))
+        journal.write("started")
+        live(Worker(client, f"/api/v1/agents/{told['agent_id']}", terminal, journal))
+
+
+def live(worker: Worker) -> None:
+    """Work, say so and push prices, until SIGTERM."""
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: _stop(worker, stop))
+    client, path = worker.client, worker.path
+    # A daemon: the end does not wait for a beat.
     threading.Thread(target=beat, args=(client, path, stop), daemon=True).start()
-    prices = threading.Thread(target=push_prices, args=(client, path, terminal, journal, stop))
+    pushing = (client, path, worker.terminal, worker.journal, stop)
+    prices = threading.Thread(target=push_prices, args=pushing)
     prices.start()
     try:
         worker.run(stop)

@@ -6,7 +6,7 @@ import json
 import threading
 import time
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Self, TypeAlias
 
 Entry: TypeAlias = dict[str, Any]
 
@@ -18,6 +18,12 @@ class Journal:
         self.before = read(path) if path.exists() else []
         self._file = path.open("a", encoding="utf-8")
         self._lock = threading.Lock()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
 
     def write(self, event: str, **fields: Any) -> None:
         """Append an event with its time."""
