@@ -56,9 +56,21 @@ def wheel(session: nox.Session) -> None:
 
 
 @nox.session
+def mutants(session: nox.Session) -> None:
+    """Plant bugs in copies of the checkout: a test has to find each (docs/mutants.md)."""
+    session.run("python", "-m", "tools.mutants", *session.posargs)
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """Run the benchmarks; arguments say which."""
     session.run("python", "-m", "benchmarks", *session.posargs)
+
+
+@nox.session
+def soak(session: nox.Session) -> None:
+    """Break everything while jobs run, and judge: `-- --minutes N --seed S`."""
+    session.run("python", "-m", "tests.chaos", *(session.posargs or ["--minutes=10"]))
 
 
 @nox.session

@@ -14,6 +14,9 @@ from jobengine._db import Connection
 from jobengine.errors import EngineUnavailable, InvalidArgument
 
 _OPENED_WITHIN = 10.0
+# The pool doubles its pauses while a server is away: after an outage of minutes it would stay away
+# for minutes more. So it gives up after so many seconds, and begins again.
+_RECONNECT_FOR = 2.0
 # A server that vanished without a word (power, NAT, an address that moved) is noticed after about
 # a minute, where TCP's own defaults are two hours. What the URL says goes first.
 _DEFAULTS = {
@@ -41,6 +44,8 @@ def make_pool(
         max_size=max_size,
         open=False,
         configure=_configure,
+        reconnect_timeout=_RECONNECT_FOR,
+        reconnect_failed=_begin_again,
         kwargs={"autocommit": True, "prepare_threshold": prepare_threshold, **defaults},
     )
 
@@ -62,6 +67,10 @@ async def _reason(pool: AsyncConnectionPool[Any]) -> str | None:
             return None
     except psycopg.Error as error:
         return str(error).strip()
+
+
+async def _begin_again(pool: AsyncConnectionPool[Any]) -> None:
+    await pool.check()
 
 
 async def _configure(conn: Connection) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from jobengine import logs
 from jobengine._book import Book, HeldJob
 from jobengine._retrying import persistently
-from jobengine.engine import JobEngine, finish_as
+from jobengine.engine import JobEngine
 from jobengine.errors import InvalidArgument
 from jobengine.records import Finished, Report
 
@@ -74,7 +74,7 @@ class Reporter:
         """Finish; a report that breaks a rule is replaced by one that says so."""
         while True:
             try:
-                return await finish_as(self._engine, job_types, reports)
+                return await self._engine.finish(reports, job_types=job_types)
             except InvalidArgument as error:
                 if error.item is None:
                     raise

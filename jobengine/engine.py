@@ -289,10 +289,19 @@ class JobEngine:
             self.meter.leases(answers)
         return answers
 
-    async def finish(self, reports: Iterable[Report]) -> Sequence[Finished]:
-        """Report what became of held jobs; repeating it is harmless (finish.sql)."""
-        reports = list(reports)
-        return await finish_as(self, [""] * len(reports), reports)
+    async def finish(
+        self, reports: Iterable[Report], *, job_types: Sequence[str] | None = None
+    ) -> Sequence[Finished]:
+        """Report what became of held jobs; repeating it is harmless (finish.sql).
+
+        `job_types`, one per report, are for the metrics alone.
+        """
+        said = list(reports)
+        answers = await self._call(calls.finish, **finish_arguments(said))
+        answers.sort(key=lambda answer: answer.item)
+        if self.meter is not None:
+            self.meter.finished(job_types or [""] * len(said), said, answers)
+        return answers
 
     async def release(self, leases: Iterable[Held]) -> Sequence[Released]:
         """Give held jobs back unused (release.sql)."""
@@ -430,18 +439,6 @@ class JobEngine:
         if job is None:
             raise InvalidArgument("job_id", "the id of a job")
         return job
-
-
-async def finish_as(
-    engine: JobEngine, job_types: Sequence[str], reports: Sequence[Report]
-) -> Sequence[Finished]:
-    """`JobEngine.finish` by somebody who knows the jobs' types; they are for the metrics alone."""
-    async with engine.connection() as conn:
-        answers = await calls.finish(conn, **finish_arguments(reports))
-    answers.sort(key=lambda answer: answer.item)
-    if engine.meter is not None:
-        engine.meter.finished(job_types, reports, answers)
-    return answers
 
 
 def _ids(job_ids: Iterable[UUID]) -> str:

@@ -1,28 +1,32 @@
-"""Judges what agents saw and said against what the tables say in the end, trusting neither.
+"""What agents saw and said, and what the tables say in the end: the records, and their files.
 
 Every agent writes its own file, a line before and a line after each call, so that a call whose
 answer nobody saw is known too. Times are of one monotonic clock that all processes share:
 
-    {"call": "a/7", "op": "finish", "asked": 3.1, "items": [["<job>", 2, "completed"]]}
+    {"call": "a/7", "op": "report", "asked": 3.1, "items": [["<job>", 2, "completed"]]}
     {"call": "a/7", "answered": 3.2, "items": [["ok", "completed"]]}
 
-`op` is one of enqueue (asked: keys; answered: verdict, job), claim (answered: job, epoch, attempt,
-lease seconds) and report (asked: job, epoch, outcome; answered: verdict, status), where an outcome
-is one of finish, or start, extend, release.
+| op | asked | answered | |
+|---|---|---|---|
+| enqueue | keys | verdict, job | `rolled_back` instead of a verdict: never to be seen |
+| claim | | job, epoch, attempt, lease seconds | with the `agent`; a repeat has the same `request` |
+| report | job, epoch, outcome, token | verdict, status | a finish, start, extend, release |
+| order | job, `cancel` or `retry` | verdict, status | an operator's |
+
+A report without a token has one of its own, the call's name and the item's place.
+`tests/invariants.py` judges these records.
 """
 
 from __future__ import annotations
 
 import json
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 NEVER = float("inf")
-KEEPS = ("start", "extend")  # what leaves the lease with its holder
+LIVE = "live:"  # begins the keys that are unique only while their job lives
 ACCEPTED = ("ok", "retried", "settle_failed")
 
 
@@ -32,11 +36,16 @@ class Enqueued:
 
     key: str
     job: str | None = None
+    rolled_back: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """A lease was given some time between `asked` and `answered`."""
+    """A lease was given some time between `asked` and `answered`.
+
+    A repeat under the same request is asked when its first try was: that one may have taken the
+    lease.
+    """
 
     call: str
     job: str
@@ -45,23 +54,45 @@ class Claimed:
     seconds: float
     asked: float
     answered: float
+    request: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Reported:
     """A holder spoke of its lease; without a verdict nobody knows whether it was heard."""
 
-    token: str  # in the job's output or error, where the report had an effect
+    token: str  # in the job's output or error, where the report had an effect; a repeat has it too
     job: str
     epoch: int
     outcome: str
     asked: float
     verdict: str | None = None
     status: str | None = None
+    answered: float = NEVER
 
     @property
     def accepted(self) -> bool:
         return self.verdict in ACCEPTED
+
+    @property
+    def refused(self) -> bool:
+        return self.verdict is not None and not self.accepted
+
+
+@dataclass(frozen=True, slots=True)
+class Ordered:
+    """An operator cancelled a job or put it back; without a verdict perhaps."""
+
+    what: Literal["cancel", "retry"]
+    job: str
+    asked: float
+    answered: float = NEVER
+    verdict: str | None = None
+    status: str | None = None
+
+    @property
+    def may_have_happened(self) -> bool:
+        return self.verdict in (None, "ok")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +110,37 @@ class Final:
     failures: tuple[str, ...] = ()  # tokens of the failures that holders reported
     settled: Mapping[str, int] = field(default_factory=dict)  # what its parent counts, by status
     unsettled: bool = False  # listed as not settled yet
+    delivery: str = "at_least_once"
+    parent: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Parent:
+    """A row that jobs belong to: how many it was made for, and how they ended by its counters."""
+
+    name: str
+    jobs: int
+    counted: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """A job came to a status, as a trigger of the tables noted it; in the order of the moves."""
+
+    job: str
+    status: str
+    epoch: int
+    request: str | None = None  # of the claim that took the lease
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Audit:
+    """What triggers and the host's tables tell beside where each job is in the end."""
+
+    parents: Sequence[Parent] = ()
+    moves: Sequence[Move] = ()
+    steps: frozenset[tuple[str, str]] = frozenset()  # legal pairs of statuses, from `none` on
+    kept: Sequence[tuple[str, int]] = ()  # leases, by job and epoch, whose end was put off
 
 
 @dataclass(slots=True)
@@ -88,6 +150,7 @@ class History:
     enqueued: list[Enqueued] = field(default_factory=list)
     claimed: list[Claimed] = field(default_factory=list)
     reported: list[Reported] = field(default_factory=list)
+    ordered: list[Ordered] = field(default_factory=list)
 
 
 def read(folder: Path) -> History:
@@ -101,148 +164,50 @@ def read(folder: Path) -> History:
                 calls.setdefault(record["call"], {})[
                     "answer" if "answered" in record else "ask"
                 ] = record
-        for name, call in calls.items():
-            _add(history, name, call["ask"], call.get("answer"))
+        _add_all(history, calls)
     return history
 
 
-def _add(history: History, name: str, ask: dict[str, Any], answer: dict[str, Any] | None) -> None:
-    items = ask["items"]
-    answers: list[Any] = answer["items"] if answer else [[None, None]] * len(items)
+def _add_all(history: History, calls: dict[str, dict[str, Any]]) -> None:
+    """Add the calls of one agent, in their order."""
+    first_asked: dict[str, float] = {}
+    for name, call in calls.items():
+        ask, answer = call["ask"], call.get("answer")
+        if request := ask.get("request"):
+            ask["asked"] = first_asked.setdefault(request, ask["asked"])
+        _add(history, name, ask, answer or {"items": None, "answered": NEVER})
+
+
+def _add(history: History, name: str, ask: dict[str, Any], answer: dict[str, Any]) -> None:
+    asked, answered, items = ask["asked"], answer["answered"], ask["items"]
+    answers: list[Any] = answer["items"] or [[None, None]] * len(items)
     match ask["op"]:
         case "enqueue":
             history.enqueued += [
-                Enqueued(key, job) for key, (_, job) in zip(items, answers, strict=True)
+                Enqueued(key, job, verdict == "rolled_back")
+                for key, (verdict, job) in zip(items, answers, strict=True)
             ]
-        case "claim" if answer:
+        case "claim":
             history.claimed += [
-                Claimed(name, job, epoch, attempt, seconds, ask["asked"], answer["answered"])
+                Claimed(name, job, epoch, attempt, seconds, asked, answered, ask.get("request"))
                 for job, epoch, attempt, seconds in answers
             ]
         case "report":
             history.reported += [
-                Reported(f"{name}/{place}", job, epoch, outcome, ask["asked"], verdict, status)
-                for place, ((job, epoch, outcome), (verdict, status)) in enumerate(
-                    zip(items, answers, strict=True)
-                )
+                _reported(f"{name}/{place}", item, asked, answers[place], answered)
+                for place, item in enumerate(items)
+            ]
+        case "order":
+            history.ordered += [
+                Ordered(what, job, asked, answered, *said)
+                for (job, what), said in zip(items, answers, strict=True)
             ]
 
 
-def violations(history: History, finals: Iterable[Final]) -> list[str]:
-    """Name every broken invariant; an empty list means that the history is right."""
-    by_job = {final.job: final for final in finals}
-    leases = _leases(history.claimed)
-    return [
-        *_no_lost_job(history.enqueued, by_job),
-        *_one_job_per_key(history.enqueued, by_job),
-        *_no_double_claim(leases, history.reported),
-        *_no_stale_effect(leases, history.reported, by_job),
-        *_one_end(history.reported, by_job),
-        *_attempts(history.claimed, by_job),
-        *_settled_equals_ended(by_job),
-    ]
-
-
-def _no_lost_job(enqueued: list[Enqueued], finals: dict[str, Final]) -> Iterator[str]:
-    acknowledged = {entry.job for entry in enqueued if entry.job is not None}
-    keys = {entry.key for entry in enqueued}
-    for job in sorted(acknowledged - finals.keys()):
-        yield f"no_lost_job: {job} is gone"
-    for final in finals.values():
-        if final.key not in keys:
-            yield f"no_lost_job: {final.job} was never enqueued"
-        if final.places != 1:
-            yield f"no_lost_job: {final.job} is in {final.places} tables"
-        if final.status is None:
-            yield f"no_lost_job: {final.job} has not ended"
-
-
-def _one_job_per_key(enqueued: list[Enqueued], finals: dict[str, Final]) -> Iterator[str]:
-    jobs: defaultdict[str, set[str]] = defaultdict(set)
-    for key, job in [(entry.key, entry.job) for entry in enqueued] + [
-        (final.key, final.job) for final in finals.values()
-    ]:
-        jobs[key] |= {job} if job else set()
-    for key, found in jobs.items():
-        if len(found) > 1:
-            yield f"one_job_per_key: {key} has {len(found)}"
-
-
-def _leases(claimed: list[Claimed]) -> dict[str, list[Claimed]]:
-    """Return the leases of each job, by epoch."""
-    leases: defaultdict[str, list[Claimed]] = defaultdict(list)
-    for claim in sorted(claimed, key=lambda claim: claim.epoch):
-        leases[claim.job].append(claim)
-    return leases
-
-
-def _no_double_claim(leases: dict[str, list[Claimed]], reported: list[Reported]) -> Iterator[str]:
-    """Find leases that were given while the one before was live for certain."""
-    kept: defaultdict[tuple[str, int], list[float]] = defaultdict(list)
-    left: defaultdict[tuple[str, int], list[float]] = defaultdict(list)
-    for report in reported:
-        lease = (report.job, report.epoch)
-        if report.accepted and report.outcome in KEEPS:
-            kept[lease].append(report.asked)
-        elif report.verdict is None or report.accepted:
-            left[lease].append(report.asked)
-    for job, given in leases.items():
-        for first, second in pairwise(given):
-            lease = (job, first.epoch)
-            runs_out = max([first.asked, *kept[lease]]) + first.seconds
-            if first.epoch == second.epoch:
-                yield f"no_double_claim: {job} epoch {first.epoch} was given twice"
-            elif second.answered < min([runs_out, *left[lease]]):
-                yield f"no_double_claim: {job} epoch {second.epoch} came while the last was live"
-
-
-def _no_stale_effect(
-    leases: dict[str, list[Claimed]], reported: list[Reported], finals: dict[str, Final]
-) -> Iterator[str]:
-    for report in reported:
-        newer = [claim for claim in leases.get(report.job, []) if claim.epoch > report.epoch]
-        if report.accepted and any(claim.answered < report.asked for claim in newer):
-            yield f"no_stale_effect: {report.job} heard epoch {report.epoch} after a newer lease"
-        final = finals.get(report.job)
-        refused = report.verdict is not None and not report.accepted
-        if final and refused and report.token in (final.token, *final.failures):
-            yield f"no_stale_effect: {report.job} shows a report that was refused"
-        if final and report.token == final.token and report.epoch != final.epoch:
-            yield f"no_stale_effect: {report.job} was ended by epoch {report.epoch}"
-
-
-def _one_end(reported: list[Reported], finals: dict[str, Final]) -> Iterator[str]:
-    """Find ends that were acknowledged and are not there, or are not the only one."""
-    ends: defaultdict[str, list[Reported]] = defaultdict(list)
-    for report in reported:
-        if report.accepted and report.status not in (None, "pending", "unknown"):
-            ends[report.job].append(report)
-        final = finals.get(report.job)
-        failed = final is not None and report.accepted and report.outcome == "failed"
-        if final and failed and report.token not in (final.token, *final.failures):
-            yield f"one_end: {report.job} forgot a failure that was acknowledged"
-    for job, reports in ends.items():
-        if len(reports) > 1:
-            yield f"one_end: {job} was accepted {len(reports)} times"
-        if job in finals:
-            final = finals[job]
-            here = (final.status, final.epoch, final.token)
-            if any((r.status, r.epoch, r.token) != here for r in reports):
-                yield f"one_end: {job} ended otherwise than was acknowledged"
-
-
-def _attempts(claimed: list[Claimed], finals: dict[str, Final]) -> Iterator[str]:
-    spent = {final.job: final.attempt for final in finals.values()}
-    for claim in claimed:
-        spent[claim.job] = max(spent.get(claim.job, 0), claim.attempt)
-    for final in finals.values():
-        if spent[final.job] > final.max_attempts:
-            yield f"attempts: {final.job} had {spent[final.job]} of {final.max_attempts}"
-
-
-def _settled_equals_ended(finals: dict[str, Final]) -> Iterator[str]:
-    for final in finals.values():
-        expected = {} if final.status is None else {final.status: 1}
-        settled = {status: count for status, count in final.settled.items() if count}
-        if settled != expected and not final.unsettled:
-            yield f"settled_equals_ended: {final.job} is {final.status}, its parent has {settled}"
+def _reported(
+    name: str, item: list[Any], asked: float, answer: list[Any], answered: float
+) -> Reported:
+    job, epoch, outcome, *token = item
+    verdict, status = answer
+    own = token[0] if token else name
+    return Reported(own, job, epoch, outcome, asked, verdict, status, answered)

@@ -25,14 +25,20 @@ class Bug:
 @contextmanager
 def planted(conn: psycopg.Connection[Any], bug: Bug) -> Iterator[None]:
     """Put the broken function in place of the right one, for a while."""
-    right = (schema.sql_folder() / "functions" / f"{bug.function}.sql").read_text()
-    broken, places = re.subn(bug.pattern, bug.replacement, right)
-    assert places == 1, f"{bug.function}.sql: {bug.pattern} is there {places} times"
-    _replace(conn, broken)
+    right = plant(conn, bug)
     try:
         yield
     finally:
         _replace(conn, right)
+
+
+def plant(conn: psycopg.Connection[Any], bug: Bug) -> str:
+    """Put the broken function in place of the right one, for good; return the right one."""
+    right = (schema.sql_folder() / "functions" / f"{bug.function}.sql").read_text()
+    broken, places = re.subn(bug.pattern, bug.replacement, right)
+    assert places == 1, f"{bug.function}.sql: {bug.pattern} is there {places} times"
+    _replace(conn, broken)
+    return right
 
 
 def _replace(conn: psycopg.Connection[Any], function: str) -> None:

@@ -57,6 +57,19 @@ async def test_the_end_comes_with_its_output(db: Db, database_url: str, *, wake:
 
 
 @in_loop
+async def test_an_end_that_nobody_is_told_of_is_found(db: Db, database_url: str) -> None:
+    async with site(database_url) as engine:
+        await engine.enqueue("work", wake=False)
+        job = await claimed(engine)
+        with engine.wakeup.end(job.id) as awake:
+            await within(awake.wait())  # a listener wakes everybody once, when it begins
+        waiting = asyncio.create_task(engine.wait(job.id))
+        await until(lambda: scalar(db, ASKS))
+        await engine.finish(done(job))
+        assert (await within(waiting)).status == "completed"
+
+
+@in_loop
 async def test_only_the_notification_explains_the_end(
     db: Db, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

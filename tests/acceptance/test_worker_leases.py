@@ -207,7 +207,7 @@ async def test_a_sync_handler_whose_job_is_cancelled_is_not_waited_for(
 
 @in_loop
 async def test_no_stale_effect_a_handler_whose_lease_is_lost_is_cancelled_and_reports_nothing(
-    db: Db, clock: Clock, database_url: str
+    db: Db, clock: Clock, database_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with site(database_url) as engine:
         job_ids = await enqueue(engine, 2, lease=0.3)
@@ -219,6 +219,8 @@ async def test_no_stale_effect_a_handler_whose_lease_is_lost_is_cancelled_and_re
             await until(lambda: len(gate.cancelled) == 2)
         assert rows(db, job_ids) == before
         assert {row["status"] for row in before} == {"pending"}
+        refused = [text for text in caplog.messages if "finish" in text or "its end" in text]
+        assert refused == []
 
 
 @in_loop

@@ -22,6 +22,7 @@ ROOT = Path(__file__).parents[2]
 HOST = """
 drop table if exists public.settled;
 create table public.settled (job_id uuid not null, status text not null, change integer not null);
+create index on public.settled (job_id);
 create or replace function public.settle_history(p_jobs jobengine.settled_job[]) returns void
 language sql security definer set search_path = public, pg_temp as $$
     insert into public.settled
@@ -42,7 +43,7 @@ select jobengine.register_job_type(
 
 # Plain tables: the view and the functions are what is being judged.
 FINALS = """
-select j.job_id::text, j.dedup_key,
+select j.job_id::text, coalesce(j.dedup_key, 'live:' || j.live_key) as key,
        (select count(*) from jobengine.ready r where r.job_id = j.job_id)
        + (select count(*) from jobengine.lease l where l.job_id = j.job_id)
        + (select count(*) from jobengine.ended x where x.job_id = j.job_id) as places,
@@ -53,8 +54,8 @@ select j.job_id::text, j.dedup_key,
              where f.job_id = j.job_id and f.error_message is not null) as failures,
        (select coalesce(jsonb_object_agg(s.status, s.jobs), '{}')
         from (select t.status, sum(t.change) as jobs from public.settled t
-              where t.job_id = j.job_id group by t.status) s) as settled,
-       e.settle_error is not null as unsettled
+              where t.job_id = j.job_id and t.status <> 'pending' group by t.status) s) as settled,
+       e.settle_error is not null as unsettled, j.delivery, j.input ->> 'parent' as parent
 from jobengine.job j
 left join jobengine.ended e on e.job_id = j.job_id
 """
@@ -124,7 +125,7 @@ def run(
                 time.sleep(0.01)
             crew.kill(chance)
         crew.wait()
-    return read(folder), _finals(conn)
+    return read(folder), finals(conn)
 
 
 def _ended(conn: psycopg.Connection[Any]) -> int:
@@ -133,19 +134,21 @@ def _ended(conn: psycopg.Connection[Any]) -> int:
     return int(row["jobs"])
 
 
-def _finals(conn: psycopg.Connection[Any]) -> list[Final]:
+def finals(conn: psycopg.Connection[Any]) -> list[Final]:
+    """Return where each job is, by the tables, for a connection with rows as dictionaries."""
     rows = conn.execute(FINALS.encode()).fetchall()
     return [
         Final(
             job=row["job_id"],
-            key=row["dedup_key"],
+            key=row["key"],
             failures=tuple(row["failures"]),
             **{
                 name: row[name]
-                for name in ("places", "status", "epoch", "attempt", "max_attempts", "token")
+                for name in (
+                    *("places", "status", "epoch", "attempt", "max_attempts", "token"),
+                    *("settled", "unsettled", "delivery", "parent"),
+                )
             },
-            settled=row["settled"],
-            unsettled=row["unsettled"],
         )
         for row in rows
     ]

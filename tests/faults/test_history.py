@@ -9,7 +9,7 @@ import psycopg
 from psycopg.rows import DictRow
 
 from tests.faults.history_run import run
-from tests.history import violations
+from tests.invariants import violations
 
 JOBS = 10_000
 

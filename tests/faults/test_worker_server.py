@@ -16,6 +16,7 @@ import pytest
 from psycopg.rows import dict_row
 
 from jobengine import Job, JobEngine, NewJob, WaitTimeout, Worker
+from jobengine._retrying import persistently
 from jobengine.embedded import EmbeddedPostgres
 from tests.acceptance.handlers import Gate
 from tests.acceptance.world import (
@@ -227,3 +228,39 @@ async def test_a_worker_without_its_listener_gets_a_new_one(db: Db, database_url
                 await until(lambda: asleep(db, worker))
                 (job_id,) = await enqueue(other)
                 assert (await end(other, job_id)).status == "completed"
+
+
+@in_loop
+async def test_a_result_whose_connection_was_cut_is_reported_again(
+    db: Db, database_url: str
+) -> None:
+    """The handler cuts every connection, so the report of its result meets a dead one.
+
+    With one slot nothing else has a connection meanwhile, and nothing else asks for one first.
+    """
+
+    async def cut(_: Job) -> str:
+        assert scalar(db, TERMINATE) > 1
+        return "done"
+
+    async with site(database_url) as engine:
+        await enqueue(engine, lease=600)
+        async with working(worker_of(engine, cut, concurrency=1, poll=3600, sweep_every=3600)):
+            await until(lambda: counts(db)["ended"])
+        [row] = db.execute("select status, output, attempt from jobengine.ended").fetchall()
+        assert row == {"status": "completed", "output": "done", "attempt": 1}
+
+
+@in_loop
+async def test_a_server_that_is_long_away_is_asked_for_until_it_is_back(tmp_path: Path) -> None:
+    """The pool gives up from time to time, so that its pauses do not grow, and begins again."""
+    data = tmp_path / "postgres"
+    with cluster_at(data), EmbeddedPostgres(data, durable=False) as owned:
+        async with JobEngine(owned.url) as engine:
+            await engine.install()
+            owned.stop()
+            asking = asyncio.create_task(persistently(engine.stats, "stats"))
+            attempts = engine._pool.get_stats
+            await until(lambda: attempts().get("connections_errors", 0) > 8)
+            owned.start()
+            assert await within(asking) == []

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 from psycopg.rows import DictRow
 
-from tests.races.calls import call, claim, enqueue, finish, keyed, prune, retry
+from tests.races.calls import call, cancel, claim, enqueue, finish, keyed, prune, retry
 from tests.races.jobs import held, run, status, waiting
 from tests.races.sessions import Running, Session
 
@@ -63,24 +63,44 @@ def test_another_key_and_another_tenant_do_not_wait(
 
 
 @pytest.mark.parametrize("key", ["dedup_keys", "live_keys"])
-@pytest.mark.parametrize("held_key", ["a", "b"])
 def test_two_enqueues_of_the_same_keys_in_opposite_order_do_not_deadlock(
-    db: psycopg.Connection[DictRow], sessions: Sessions, key: str, held_key: str
+    db: psycopg.Connection[DictRow], sessions: Sessions, key: str
 ) -> None:
+    """Both are halted in the middle: whoever goes on first wants what the other took before."""
     one, two, three = sessions
-    other_key = "b" if held_key == "a" else "a"
-    three.begin(keyed(key, held_key))
+    three.begin(keyed(key, "b"))
 
-    types = ["work", "work"]
-    forth = call("enqueue", job_types=types, **{key: [held_key, other_key]})
-    back = call("enqueue", job_types=types, **{key: [other_key, held_key]})
+    types = ["work", "work", "work"]
+    forth = call("enqueue", job_types=types, **{key: ["a", "b", "c"]})
+    back = call("enqueue", job_types=types, **{key: ["c", "b", "a"]})
     first = one.send(forth).waits_for(three)
     second = two.send(back).waits_for_someone()
     three.rollback()
 
     made = {row["job_id"] for row in first.rows()}
     assert {row["job_id"] for row in second.rows()} == made
-    assert len(made) == 2
+    assert len(made) == 3
+
+
+def test_a_key_that_comes_free_while_the_call_is_under_way_is_taken(
+    db: psycopg.Connection[DictRow], sessions: Sessions
+) -> None:
+    """It has found the live key taken, and waits for a dedup key, when the job ends."""
+    one, two, three = sessions
+    former = run(db, keyed("live_keys", "live"))[0]["job_id"]
+
+    three.begin(keyed("dedup_keys", "dedup"))
+    both = call(
+        "enqueue",
+        job_types=["work", "work"],
+        live_keys=["live", None],
+        dedup_keys=[None, "dedup"],
+    )
+    asked = one.send(both).waits_for(three)
+    assert two.run(cancel(former))[0]["verdict"] == "ok"
+    three.rollback()
+
+    assert [row["verdict"] for row in asked.rows()] == ["ok", "ok"]
 
 
 def test_a_live_key_freed_by_an_end_in_flight_goes_to_the_one_who_waits(

@@ -186,6 +186,21 @@ def test_the_limit_takes_the_oldest_and_goes_on_where_it_stopped(engine: Engine)
     ]
 
 
+@pytest.mark.parametrize("join", ["hashjoin", "mergejoin", "nestloop"])
+def test_the_limit_takes_the_oldest_however_the_jobs_are_found(engine: Engine, join: str) -> None:
+    """The oldest job came last and waits behind the others, so no scan meets it first."""
+    young = engine.enqueue_many(3, tenant_id=ANNA)
+    engine.clock.advance(-10)
+    old = engine.enqueue(tenant_id=ANNA, priority=9, delay=3600)
+    assert old < min(young)
+    for other in {"hashjoin", "mergejoin", "nestloop"} - {join}:
+        engine.db.execute(f"set enable_{other} = off")
+    engine.db.execute("set enable_indexscan = off")
+    engine.db.execute("set enable_indexonlyscan = off")
+    answers = cancelled_queue(engine, tenant_id=ANNA, queue="default", limit=1)
+    assert answers == [(old, *CANCELLED)]
+
+
 def test_the_limit_does_not_bound_ids(engine: Engine) -> None:
     job_ids = engine.enqueue_many(3)
     assert engine.cancel(*job_ids, limit=1) == [CANCELLED] * 3

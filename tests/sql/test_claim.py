@@ -185,6 +185,7 @@ def test_a_row_that_another_session_holds_is_skipped(engine: Engine) -> None:
     with second_session(engine.db) as other, other.transaction():
         query = "select from jobengine.ready where job_id = %s for update"
         other.execute(query, (held,))
+        engine.db.execute("set lock_timeout = '1s'")
         assert ids(engine.claim(10)) == [free]
     assert ids(engine.claim(10)) == [held]
 

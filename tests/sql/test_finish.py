@@ -4,10 +4,20 @@ from itertools import product
 from typing import Any
 from uuid import UUID
 
+import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
-from tests.sql.helpers import NO_TENANT, NOBODY, START, Engine, after, named, refused
+from tests.sql.helpers import (
+    NO_TENANT,
+    NOBODY,
+    START,
+    Engine,
+    after,
+    everything,
+    named,
+    refused,
+)
 
 OUTCOMES = ["completed", "failed", "rejected", "snooze", "cancelled", "unknown"]
 ANY: Any = None
@@ -272,3 +282,15 @@ def test_a_batch_is_answered_item_by_item(engine: Engine) -> None:
     outputs = [engine.job(lease["job_id"])["output"] for lease in leases]
     assert outputs == [0, None, 2, None, 4, None]
     assert engine.job(leases[1]["job_id"])["run_at"] == after(5)
+
+
+def test_a_second_end_is_impossible(engine: Engine) -> None:
+    """Should a lease ever be there although its job has ended, no report can end it again."""
+    lease = engine.hold()
+    engine.db.execute("create temporary table kept as table jobengine.lease")
+    assert engine.finish(lease, "completed", output=Jsonb(1)) == ("ok", "completed")
+    engine.db.execute("insert into jobengine.lease table kept")
+    before = everything(engine.db)
+    with pytest.raises(psycopg.errors.UniqueViolation):
+        engine.finish(lease, "rejected")
+    assert everything(engine.db) == before
