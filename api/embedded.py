@@ -12,6 +12,7 @@ import signal
 import socket
 import sys
 import tempfile
+import time
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -28,6 +29,8 @@ MISSING = (
 )
 STEPS: Steps = ((signal.SIGTERM, 2.0), (signal.SIGKILL, 5.0))
 START_SECONDS = 10.0
+LOCK_SECONDS = 2.0
+LOCK_POLL_SECONDS = 0.02
 SOCKET = "valkey.sock"
 OPTIONS = (
     *("--port", "0", "--unixsocketperm", "700", "--save", "", "--appendonly", "no"),
@@ -46,7 +49,7 @@ class EmbeddedValkey:
     """
 
     def __init__(self, data: Path) -> None:
-        """Nothing happens before `start`; `data` holds log and lock, and `valkey.url` for people."""
+        """Nothing happens before `start`; `data` holds log, lock and `valkey.url`."""
         self._data = data.resolve()
         self._folder: Path | None = None
         self._server: ChildServer | None = None
@@ -80,8 +83,7 @@ class EmbeddedValkey:
         if sys.platform == "win32":
             raise EmbeddedError("the embedded Valkey needs a Unix: set REDIS_URL")
         self._data.mkdir(parents=True, exist_ok=True)
-        if not self._lock.try_acquire():
-            raise EmbeddedError(f"{self._data} is in use by {self._lock.holder()}")
+        self._acquire()
         try:
             self._serve()
         except BaseException:
@@ -110,6 +112,14 @@ class EmbeddedValkey:
         if self._server is not None:
             self._server.stop()
         self._serve()
+
+    def _acquire(self) -> None:
+        """Take the lock; the lifeline of an owner that was killed gives it back in a moment."""
+        deadline = time.monotonic() + LOCK_SECONDS
+        while not self._lock.try_acquire():
+            if time.monotonic() >= deadline:
+                raise EmbeddedError(f"{self._data} is in use by {self._lock.holder()}")
+            time.sleep(LOCK_POLL_SECONDS)
 
     def _serve(self) -> None:
         account = account_for(self._data / "valkey")

@@ -282,6 +282,7 @@ class LongPoll:
         ]
         await self._cover(self._listener, places)
         for place in places:
+            place.quiet = False  # a job that came just before was not announced
             self._ask_for(place)
 
     async def _cover(self, listener: UUID, places: Sequence[_Place]) -> None:

@@ -13,7 +13,7 @@ import redis
 
 from api.embedded import EmbeddedValkey
 from jobengine.embedded import EmbeddedError
-from tests.api.world import valkey_folder
+from tests.api.world import until, valkey_folder
 
 OWNER = """
 import sys, time
@@ -74,7 +74,7 @@ def test_it_ends_with_its_owner_however_that_ends(folder: Path) -> None:
         assert connect(url).ping()
         owner.kill()
         owner.wait()
-        while Path(url.removeprefix("unix://").partition("?")[0]).parent.exists():
-            pass  # the lifeline removes it last
+        sockets = Path(url.removeprefix("unix://").partition("?")[0]).parent
+        until(lambda: not sockets.exists())
     with EmbeddedValkey(folder) as server:
         assert connect(server.url).ping()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -48,7 +49,7 @@ def up() -> Iterator[Up]:
         finally:
             process.terminate()
             process.communicate(timeout=60)
-    assert process.returncode == 0
+    assert process.returncode == 128 + signal.SIGTERM
 
 
 def announced(process: subprocess.Popen[str]) -> str:

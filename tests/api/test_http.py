@@ -68,7 +68,7 @@ def test_a_body_above_one_mib_is_refused_while_it_comes_in_pieces(agent: Agent) 
 def test_a_request_id_is_taken_over_or_made(service: Service) -> None:
     given = service.http.get("/healthz", headers={"X-Request-ID": "abc-1"})
     assert given.headers["x-request-id"] == "abc-1"
-    made = service.http.get("/healthz", headers={"X-Request-ID": "a b\u00e4".encode()})
+    made = service.http.get("/healthz", headers={"X-Request-ID": "a b"})
     assert len(made.headers["x-request-id"]) == 32
 
 

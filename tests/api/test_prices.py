@@ -10,7 +10,7 @@ import pytest
 import redis
 
 from api.embedded import EmbeddedValkey
-from tests.api.world import Agent, Service, User, problem, serving, valkey_folder
+from tests.api.world import Agent, Service, User, problem, serving, until, valkey_folder
 
 PRICES = {"EURUSD": {"bid": 1.0841, "ask": 1.0843}, "XAUUSD.m": {"bid": 2650.1, "ask": 2650.4}}
 
@@ -25,7 +25,7 @@ def push(agent: Agent, prices: Any) -> httpx.Response:
 
 
 def test_r13_prices_are_set_and_published(agent: Agent, store: redis.Redis) -> None:
-    with store.pubsub() as heard:
+    with store.pubsub() as heard:  # type: ignore[no-untyped-call]
         heard.psubscribe("prices:*")
         heard.get_message(timeout=10)
         answer = push(agent, PRICES)
@@ -79,8 +79,7 @@ def test_without_redis_prices_are_refused_and_agents_work_on(platform_url: str) 
         assert refused.headers["retry-after"]
         lives(service, owner, agent)
         own.restart()
-        while push(agent, PRICES).status_code != 200:
-            pass
+        until(lambda: push(agent, PRICES).status_code == 200)
         assert service.http.get("/readyz").json() == {"status": "ok", "redis": "ok"}
 
 

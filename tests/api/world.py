@@ -10,7 +10,8 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -83,10 +84,9 @@ class Service:
     def user(self, *, onboarded: bool = True) -> User:
         """Return a new user."""
         email = f"{secrets.token_hex(6)}@example.org"
-        with psycopg.connect(self.database_url, autocommit=True) as conn:
-            with conn.transaction():
-                conn.execute("set local role service_role")
-                row = conn.execute("select public.user_add(%s)", (email,)).fetchone()
+        with psycopg.connect(self.database_url) as conn:
+            conn.execute("set local role service_role")
+            row = conn.execute("select public.user_add(%s)", (email,)).fetchone()
         assert row
         user = User(self, row[0], tokens.issue(SECRET, row[0], email, 3600))
         if onboarded:
@@ -183,6 +183,13 @@ class Agent(Caller):
 
     def result(self, job_id: object, **body: Json) -> httpx.Response:
         return self.post(f"{self.path}/jobs/{job_id}/result", {"status": "completed", **body})
+
+
+def until(fact: Callable[[], bool]) -> None:
+    """Return once it is so; fail where it never will be."""
+    deadline = time.monotonic() + PATIENCE
+    while not fact():
+        assert time.monotonic() < deadline, "what was waited for did not come"
 
 
 def problem(answer: httpx.Response) -> tuple[int, str]:
