@@ -60,10 +60,17 @@ class Plan:
         self.victim = self._chance.choice(agents)
 
     def chains(self) -> list[Chain]:
-        """Return all chains, in the order in which they begin."""
+        """Return all chains in the order in which they begin; the slow one is not among them."""
         chains = [chain for agent in self._agents for chain in self._of(agent)]
         self._chance.shuffle(chains)
         return chains
+
+    def slow(self) -> Chain:
+        """Return the compilation in whose middle its agent is to be killed."""
+        parent = _parent("ea_version", self._parents.version(self.victim, SOURCE))
+        input_data = {"source_code": SOURCE, "work_ms": SLOW_MS}
+        step = self._step("compile", input_data, slow=True, **_to(self.victim), **parent)
+        return Chain(self.victim, [step])
 
     def _of(self, agent: Agent) -> Iterator[Chain]:
         yield from self._deployments(agent)
@@ -83,12 +90,11 @@ class Plan:
             yield Chain(agent, steps)
 
     def _compilations(self, agent: Agent) -> Iterator[Chain]:
-        """One for the agent, slow if it is to be killed, one for anybody, and one that fails."""
+        """One for the agent, one for anybody, and one that fails."""
         for source, target in ((SOURCE, _to(agent)), (SOURCE, {}), (f"#error\n{SOURCE}", {})):
-            slow = bool(target) and agent is self.victim
             parent = _parent("ea_version", self._parents.version(agent, source))
-            input_data = {"source_code": source} | ({"work_ms": SLOW_MS} if slow else {})
-            yield Chain(agent, [self._step("compile", input_data, slow=slow, **target, **parent)])
+            step = self._step("compile", {"source_code": source}, **target, **parent)
+            yield Chain(agent, [step])
 
     def _orders(self, agent: Agent) -> Iterator[Chain]:
         """Signals, one of them too large; and orders of the user's own that are closed again."""

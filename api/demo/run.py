@@ -112,7 +112,8 @@ class _Course:
     _slow: UUID | None = None
 
     def run(self) -> None:
-        chains = self.plan.chains()
+        # The slow one last: to be killed in it, its agent must be seen at it.
+        chains = [*self.plan.chains(), self.plan.slow()]
         progress = Progress("working", sum(len(chain.steps) for chain in chains))
         for chain in chains:
             self._go_on(chain, None)
@@ -126,6 +127,7 @@ class _Course:
             if job.over and job.job_id in self._waiting:
                 self.ended[job.job_id] = job
                 self._go_on(self._waiting.pop(job.job_id), job)
+                self._slow_again(job)
         self._kill()
         progress.show(len(self.ended), f"{self.crew.kills} killed")
         return not self._waiting
@@ -133,6 +135,11 @@ class _Course:
     def look(self) -> dict[UUID, Job]:
         """Return all jobs as they stand now."""
         return look(self.conn, [user.user_id for user in self.world.users])
+
+    def _slow_again(self, job: Job) -> None:
+        """Put the slow job in once more where it ended before anybody could be killed in it."""
+        if job.job_id == self._slow and self.killed is None:
+            self._go_on(self.plan.slow(), None)
 
     def _go_on(self, chain: Chain, job: Job | None) -> None:
         step = chain.next(job.output_data if job else None)
@@ -158,6 +165,9 @@ class _Course:
                 self.crew.start(victim)
 
     def _held(self) -> bool:
-        """Whether the slow job is in its agent's hands."""
+        """Whether the slow job is in its agent's hands, by the word of both."""
         job = self.look().get(self._slow) if self._slow else None
-        return job is not None and job.status == "running"
+        if job is None or job.status != "running":
+            return False
+        entries = read(self.crew.journal(self.plan.victim))
+        return any(e["event"] == "begun" and e["job_id"] == str(self._slow) for e in entries)

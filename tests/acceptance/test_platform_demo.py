@@ -1,4 +1,4 @@
-"""`python -m api demo`, run as people run it: its own servers, or those of the environment."""
+"""The README's first command, and `python -m api demo` alone, run as people run them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -35,14 +34,15 @@ def data() -> Iterator[Path]:
 
 
 @contextmanager
-def demo(data: Path, *arguments: str, url: str | None = None) -> Iterator[subprocess.Popen[str]]:
+def running(data: Path, *command: str, url: str | None = None) -> Iterator[subprocess.Popen[str]]:
+    """Run a module; on servers of its own unless there is a URL."""
     unset = ("DATABASE_URL", "REDIS_URL", "SUPABASE_JWT_SECRET")
     environment = {name: value for name, value in os.environ.items() if name not in unset}
     environment["JOBENGINE_DATA_DIR"] = str(data)
     if url:
         environment["DATABASE_URL"] = url
     with subprocess.Popen(
-        [sys.executable, "-W", "error", "-m", "api", "demo", *arguments],
+        [sys.executable, "-W", "error", "-m", *command],
         cwd=ROOT,
         env=environment,
         stdout=subprocess.PIPE,
@@ -58,11 +58,16 @@ def demo(data: Path, *arguments: str, url: str | None = None) -> Iterator[subpro
 def test_it_kills_an_agent_and_proves_what_became_of_every_job(
     data: Path, empty_database_url: str, admin_url: str, app_role: str
 ) -> None:
+    """After the engine's own demo, on one file, as `python3 dev.py run` has it."""
     make_roles(admin_url, app_role)
-    with demo(data, "--json", url=empty_database_url) as process:
+    (data / "tree").mkdir()
+    (data / "tree" / "file").write_text("one")
+    command = ("api.demo", str(data / "tree"), "--kill", "0", "--json")
+    with running(data, *command, url=empty_database_url) as process:
         out, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, out + err
-    result: dict[str, Any] = json.loads(out)
+    engine, result = map(json.loads, out.splitlines())
+    assert (engine["proved"], engine["files"]) == (True, 1)
     assert (result["proved"], result["wrong"]) == (True, [])
     assert result["proofs"] == dict.fromkeys(PROOFS, True)
     assert (result["users"], result["agents"], result["kills"]) == (2, 3, 1)
@@ -73,6 +78,13 @@ def test_it_kills_an_agent_and_proves_what_became_of_every_job(
     assert {line["agent"] for line in timeline} == {"anna-1", "anna-2", "bert-1"}
     assert [line["job_type"] for line in timeline if line["killed"]] == ["compile"]
     assert "working 100%" in err
+
+
+def test_where_the_engine_fails_the_platform_is_not_begun(data: Path, database_url: str) -> None:
+    with running(data, "api.demo", str(data / "nowhere"), url=database_url) as process:
+        out, err = process.communicate(timeout=PATIENCE)
+    assert (process.returncode, out) == (1, "")
+    assert err == f"jobengine: no files under {data / 'nowhere'}\n"
 
 
 def gone(pid: int) -> bool:
@@ -89,7 +101,7 @@ def children_at_work(process: subprocess.Popen[str]) -> list[int]:
     said = ""
     for line in process.stderr:
         said += line
-        if "0 killed" in line:
+        if line.startswith("working"):
             break
     service = re.search(r"process (\d+)", said)
     assert service, said
@@ -103,16 +115,16 @@ def all_gone(pids: list[int]) -> None:
 
 
 def test_killed_it_leaves_nothing_running(data: Path) -> None:
-    with demo(data) as process:
+    with running(data, "api", "demo") as process:
         children = children_at_work(process)
         process.kill()
         all_gone(children)
 
 
 def test_ctrl_c_ends_it_in_order_and_nobody_else_may_use_its_folder_meanwhile(data: Path) -> None:
-    with demo(data) as process:
+    with running(data, "api", "demo") as process:
         children = children_at_work(process)
-        with demo(data) as second:
+        with running(data, "api", "demo") as second:
             _, err = second.communicate(timeout=PATIENCE)
         assert second.returncode == 1
         assert f"is in use by process {process.pid}" in err
