@@ -66,7 +66,8 @@ def test_it_kills_an_agent_and_proves_what_became_of_every_job(
     with running(data, *command, url=empty_database_url) as process:
         out, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, out + err
-    engine, result = map(json.loads, out.splitlines())
+    engine, end = json.JSONDecoder().raw_decode(out)
+    result = json.loads(out[end:])
     assert (engine["proved"], engine["files"]) == (True, 1)
     assert (result["proved"], result["wrong"]) == (True, [])
     assert result["proofs"] == dict.fromkeys(PROOFS, True)
