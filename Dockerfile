@@ -17,6 +17,7 @@ RUN pip install --no-cache-dir --require-hashes --requirement requirements/runti
 COPY --from=build /wheels/ /wheels/
 RUN pip install --no-cache-dir --no-deps --no-index /wheels/*.whl
 COPY api/ api/
+COPY sql/platform/ sql/platform/
 RUN useradd --system --uid 10001 --no-create-home jobengine
 USER jobengine
 CMD ["jobengine", "--help"]

@@ -62,7 +62,7 @@ def _user(user: argparse.ArgumentParser) -> None:
 
 
 def _demo(demo: argparse.ArgumentParser) -> None:
-    demo.add_argument("--json", action="store_true", help="the result as one line of JSON")
+    demo.add_argument("--json", action="store_true", help="the result as JSON")
     demo.add_argument("--seed", type=int, default=1, help="decides who is killed, and the order")
     demo.set_defaults(run=_run_demo)
 

@@ -15,7 +15,6 @@ from jobengine import schema
 from jobengine._migrations import SqlFolder
 
 FOLDER = Path(__file__).parent.parent / "sql" / "platform"
-_FILES = SqlFolder(FOLDER, "platform")
 # Internal functions before the views that use them, the views before the functions that return
 # their rows; rights before the job types, whose settle functions are checked for them.
 _AGAIN = (
@@ -49,9 +48,10 @@ async def apply(conn: AsyncConnection[Any]) -> tuple[str, ...]:
     """Apply the platform's files; the engine is there, and the caller's transaction is open."""
     await conn.execute("set local check_function_bodies = off")
     await conn.execute("set local client_min_messages = warning")
-    await _FILES.run(conn, "roles.sql")
-    await _FILES.run(conn, "bootstrap.sql")
-    applied = await _FILES.migrate(conn)
+    files = SqlFolder(FOLDER, "platform")
+    await files.run(conn, "roles.sql")
+    await files.run(conn, "bootstrap.sql")
+    applied = await files.migrate(conn)
     for pattern in _AGAIN:
-        await _FILES.run(conn, pattern)
+        await files.run(conn, pattern)
     return applied

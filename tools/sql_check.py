@@ -1,4 +1,4 @@
-"""Checks the SQL: our rules, then plpgsql_check and the doctor's queries on PostgreSQL 15.
+"""Checks the SQL: our rules for engine and platform, plpgsql_check and the doctor's queries.
 
 `python3 dev.py exec nox -s sql`. One line per finding: `file:line rule message`.
 """
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from jobengine import schema
-from tools.sql_rules import bodies, debian, doctor, headers, layout, plpgsql, rights
+from tools.sql_rules import bodies, debian, doctor, headers, layout, platform, plpgsql, rights
 from tools.sql_rules.reading import Engine, Finding, read
 
 RULES = {
@@ -56,10 +56,10 @@ def show(findings: list[Finding]) -> None:
         print(f"{shown}:{finding.line} {finding.rule} {finding.message}")
 
 
-def run_plpgsql_check(engine: Engine) -> tuple[list[Finding], bool]:
+def run_plpgsql_check(engine: Engine, host: Engine) -> tuple[list[Finding], bool]:
     """Return what plpgsql_check finds, and whether it could be asked."""
     try:
-        return plpgsql.check(engine), True
+        return plpgsql.check(engine, host), True
     except debian.Unavailable as reason:
         print(f"NOT RUN: plpgsql_check on PostgreSQL 15: {reason}")
         return [], False
@@ -67,11 +67,11 @@ def run_plpgsql_check(engine: Engine) -> tuple[list[Finding], bool]:
 
 def main() -> int:
     """Run both parts and return the exit status: a part that CI cannot run has failed."""
-    engine = read(schema.sql_folder())
-    findings = own_rules(engine)
+    engine, host = read(schema.sql_folder()), read(platform.FOLDER)
+    findings = own_rules(engine) + sorted(set(platform.check(host)))
     checked = True
-    if not engine.problems:
-        found, checked = run_plpgsql_check(engine)
+    if not (engine.problems or host.problems):
+        found, checked = run_plpgsql_check(engine, host)
         findings += found
     show(findings)
     print(f"{len(engine.files)} files, {len(engine.functions)} functions, {len(findings)} findings")

@@ -7,8 +7,9 @@ import sys
 from typing import NoReturn
 
 from api import commands
-from api.demo.report import print_json, print_result
+from api.demo.report import print_result
 from api.demo.run import run_demo
+from jobengine.cli.show import say_json
 
 
 def demo(*, seed: int, json: bool) -> None:
@@ -17,7 +18,7 @@ def demo(*, seed: int, json: bool) -> None:
         signal.signal(number, _stopped)
     result = run_demo(seed=seed)
     if json:
-        print_json(result)
+        say_json(result.as_dict())
     else:
         print_result(result)
     sys.stdout.flush()

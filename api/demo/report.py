@@ -8,8 +8,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 from uuid import UUID
 
-import orjson
-
 from api.demo.evidence import Evidence, Job
 
 
@@ -96,11 +94,6 @@ def _middle(values: list[float]) -> dict[str, float]:
     if not values:
         return {}
     return {"p50": round(statistics.median(values), 1), "max": round(max(values), 1)}
-
-
-def print_json(result: Result) -> None:
-    """Print all of it as one line of JSON."""
-    print(orjson.dumps(result.as_dict()).decode())
 
 
 def print_result(result: Result) -> None:

@@ -39,6 +39,7 @@ begin
             ('_now',                     'authenticated, service_role'),
             ('_uuid',                    'authenticated, service_role'),
             ('_refuse',                  'authenticated, service_role'),
+            ('_job_page',                'authenticated'),
             -- called by the engine when jobs end; see below
             ('settle_compile',           null),
             ('settle_deployment',        null),
@@ -52,11 +53,13 @@ begin
             ('_check_parent',            null),
             ('_check_settings',          null),
             ('_frozen_version',          null),
+            ('_integer',                 null),
             ('_job_created',             null),
             ('_job_target',              null),
             ('_number',                  null),
             ('_order_events',            null),
             ('_own_agent',               null),
+            ('_own_users',               null),
             ('_touch',                   null),
             ('_undefault',               null),
             ('_user',                    null),
@@ -81,7 +84,9 @@ declare
     v_function text;
 begin
     select n.nspowner::regrole into v_owner from pg_catalog.pg_namespace n where n.nspname = 'jobengine';
-    foreach v_function in array array['settle_compile', 'settle_deployment', 'settle_trade', 'settle_close_position'] loop
+    foreach v_function in array array[
+        'settle_compile', 'settle_deployment', 'settle_trade', 'settle_close_position'
+    ] loop
         execute pg_catalog.format(
             'grant execute on function public.%I(jobengine.settled_job[]) to %s', v_function, v_owner);
     end loop;
@@ -113,7 +118,8 @@ begin
             ('audit_log', 'user_id')
         ) t (name, owner)
     loop
-        execute pg_catalog.format('revoke all on public.%I from public, anon, authenticated, service_role', v_table.name);
+        execute pg_catalog.format(
+            'revoke all on public.%I from public, anon, authenticated, service_role', v_table.name);
         if v_table.owner is not null and not exists (
                 select from pg_catalog.pg_policies
                 where schemaname = 'public' and tablename = v_table.name and policyname = 'Users have their own') then

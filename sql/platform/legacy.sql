@@ -26,7 +26,8 @@ begin
                 p_inputs => array[coalesce(nullif(v_row.old -> 'input_data', 'null'), '{}')],
                 p_tenant_ids => array[(v_row.old ->> 'user_id')::uuid],
                 p_queues => array[coalesce(
-                    'agent/' || (v_row.old ->> 'agent_id'), 'broker/' || (v_row.old ->> 'broker_connection_id'), 'any')],
+                    'agent/' || (v_row.old ->> 'agent_id'), 'broker/' || (v_row.old ->> 'broker_connection_id'),
+                    'any')],
                 p_metas => array[jsonb_strip_nulls(jsonb_build_object(
                     'broker_connection_id', v_row.old -> 'broker_connection_id', 'parent_id', v_row.old -> 'parent_id',
                     'parent_type', v_row.old -> 'parent_type', 'legacy_id', v_row.old -> 'id'))],

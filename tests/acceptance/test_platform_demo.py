@@ -19,7 +19,7 @@ from api.demo.plan import JOB_TYPES
 from api.demo.proof import PROOFS
 from api.demo.servers import wait_for
 from tests.api.world import valkey_folder
-from tests.platform.helpers import make_roles
+from tests.sql.platform.helpers import make_roles
 
 PATIENCE = 240.0
 ROOT = Path(__file__).parents[2]

@@ -9,7 +9,7 @@ import pytest
 from api.embedded import EmbeddedValkey
 from tests.api.world import Agent, Service, User, serving, valkey_folder
 from tests.conftest import fresh_database
-from tests.platform.helpers import install, make_roles
+from tests.sql.platform.helpers import install, make_roles
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
+from api.embedded import OPTIONS
+
 ROOT = Path(__file__).resolve().parents[2]
 COMPOSE = ROOT / "docker-compose.yml"
 VARIABLE = re.compile(r"(?<!\$)\$\{?(?P<name>\w+)(?P<default>:?-)?")
@@ -166,7 +168,13 @@ def schema_errors(file: Path) -> str:
 
 def test_redis_keeps_every_accepted_write() -> None:
     command = load(COMPOSE.read_text())["services"]["redis"]["command"]
-    assert command[1:] == ["--appendonly", "yes", "--appendfsync", "always"]
+    assert command[1:5] == ["--appendonly", "yes", "--appendfsync", "always"]
+
+
+def test_redis_cuts_off_subscribers_as_the_embedded_one_does() -> None:
+    command = load(COMPOSE.read_text())["services"]["redis"]["command"]
+    limits = command.index("--client-output-buffer-limit")
+    assert command[limits:] == list(OPTIONS[OPTIONS.index("--client-output-buffer-limit") :])
 
 
 def test_nobody_but_the_server_has_the_superuser_password() -> None:

@@ -10,6 +10,8 @@ from typing import Any
 from pglast import ast, parse_plpgsql, parse_sql
 
 SCHEMA = "jobengine"
+# Schemas whose types the parser of PL/pgSQL does not know.
+_OURS = rf"(?:{SCHEMA}|public)"
 # What comes before a bare expression of PL/pgSQL, to make a statement of it.
 _EXPRESSION = "select "
 # Modes of PL/pgSQL's expressions: 0 is a statement, 2 an expression, above an assignment.
@@ -146,9 +148,9 @@ class _Reader:
 def _readable(text: str) -> str:
     """Replace our types in the declarations, which the parser looks up in a catalog it lacks."""
     head, begin, rest = text.partition("\nbegin\n")
-    head = re.sub(rf"\b{SCHEMA}\.\w+\[\]", "text[]", head)
-    head = re.sub(rf"(\n +\w+) {SCHEMA}\.\w+;", r"\1 record;", head)
-    head = re.sub(rf"\b(setof|returns) {SCHEMA}\.\w+\b(?!\()", r"\1 text", head)
+    head = re.sub(rf"\b{_OURS}\.\w+\[\]", "text[]", head)
+    head = re.sub(rf"(\n +\w+) {_OURS}\.\w+;", r"\1 record;", head)
+    head = re.sub(rf"\b(setof|returns) {_OURS}\.\w+\b(?!\()", r"\1 text", head)
     return head + begin + rest
 
 

@@ -126,28 +126,28 @@ def _truth(engine: Engine, function: Function, header: Header) -> Iterator[Findi
     }.items():
         said = header.names(field)
         for name in sorted(true - said):
-            yield _untrue(function, header, field, f"leaves out {name}")
+            yield untrue(function, header, field, f"leaves out {name}")
         for name in sorted(said - true):
-            yield _untrue(function, header, field, f"lists {name}, which the body does not")
-    yield from _locks(function, header)
+            yield untrue(function, header, field, f"lists {name}, which the body does not")
+    yield from locks(function, header)
 
 
-def _locks(function: Function, header: Header) -> Iterator[Finding]:
+def locks(function: Function, header: Header) -> Iterator[Finding]:
     """`for update` says whether it waits; whoever changes rows says which it locks."""
     said = header.fields["Locks"]
     policies = {node.waitPolicy for _, node in function.code.find(ast.LockingClause)}
     if enums.LockWaitPolicy.LockWaitBlock in policies and "waits" not in said:
-        yield _untrue(function, header, "Locks", "`for update` without `skip locked` waits: say so")
+        yield untrue(function, header, "Locks", "`for update` without `skip locked` waits: say so")
     if enums.LockWaitPolicy.LockWaitSkip in policies and "skipping" not in said:
-        yield _untrue(function, header, "Locks", "`skip locked` skips: say so")
+        yield untrue(function, header, "Locks", "`skip locked` skips: say so")
     changes = any(
         True for kind in (ast.UpdateStmt, ast.DeleteStmt) for _ in function.code.find(kind)
     )
     if (changes or policies) and said.startswith("nothing"):
-        yield _untrue(function, header, "Locks", "the body locks rows")
+        yield untrue(function, header, "Locks", "the body locks rows")
 
 
-def _untrue(function: Function, header: Header, field: str, message: str) -> Finding:
+def untrue(function: Function, header: Header, field: str, message: str) -> Finding:
     rule = f"header-{field.lower()}"
     return Finding(function.path, header.lines[field], rule, message)
 

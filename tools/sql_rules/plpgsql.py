@@ -1,4 +1,4 @@
-"""Runs plpgsql_check over every function of an installed engine, and the doctor's queries."""
+"""Runs plpgsql_check over every function of engine and platform, and the doctor's queries."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ import psycopg
 from psycopg import AsyncConnection
 from psycopg.rows import class_row
 
+from api import schema as platform_schema
 from jobengine import schema
 from jobengine.embedded import EmbeddedPostgres
 from tools.sql_rules import debian, doctor
-from tools.sql_rules.code import SCHEMA
-from tools.sql_rules.reading import Engine, Finding
+from tools.sql_rules.reading import Engine, Finding, Function
 
 # Function, message: why the finding is not true of it.
 ACCEPTED = {
@@ -32,14 +32,17 @@ ACCEPTED = {
     ),
 }
 
-_FINDINGS = f"""
+# A trigger function is checked with a table that it serves.
+_FINDINGS = """
 select p.proname as function, c.lineno as line, c.level, c.message, c.detail
 from pg_proc p
 join pg_language l on l.oid = p.prolang and l.lanname = 'plpgsql'
-cross join lateral plpgsql_check_function_tb(
-    p.oid, fatal_errors => false, other_warnings => true, extra_warnings => true,
+left join lateral (select t.tgrelid from pg_trigger t where t.tgfoid = p.oid limit 1) t on true
+cross join lateral checker.plpgsql_check_function_tb(
+    p.oid, relid => coalesce(t.tgrelid, 0),
+    fatal_errors => false, other_warnings => true, extra_warnings => true,
     performance_warnings => true, security_warnings => true, compatibility_warnings => true) c
-where p.pronamespace = '{SCHEMA}'::regnamespace
+where p.pronamespace = any (array['jobengine', 'public']::regnamespace[])
 order by p.proname, c.lineno
 """
 
@@ -55,8 +58,8 @@ class Checked:
     detail: str | None
 
 
-def check(engine: Engine) -> list[Finding]:
-    """Install the engine into a private PostgreSQL 15 and list what plpgsql_check says of it.
+def check(engine: Engine, platform: Engine) -> list[Finding]:
+    """Install both into a private PostgreSQL 15 and list what plpgsql_check says of them.
 
     Raises `debian.Unavailable` where there is none.
     """
@@ -68,17 +71,20 @@ def check(engine: Engine) -> list[Finding]:
         asyncio.run(_install(server.url))
         rows = list(_ask(server.admin_url))
         refused = list(_refused(engine, server.url))
-    return [*refused, *_unused(rows), *(_finding(engine, row) for row in _not_accepted(rows))]
+    functions = engine.functions | platform.functions
+    return [*refused, *_unused(rows), *(_finding(functions, row) for row in _not_accepted(rows))]
 
 
 async def _install(url: str) -> None:
     async with await AsyncConnection.connect(url) as conn:
         await schema.apply(conn)
+        await platform_schema.apply(conn)
 
 
 def _ask(admin_url: str) -> Iterator[Checked]:
     with psycopg.connect(admin_url, dbname="jobengine", autocommit=True) as conn:
-        conn.execute("create extension plpgsql_check")
+        conn.execute("create schema checker")
+        conn.execute("create extension plpgsql_check with schema checker")
         cursor = conn.cursor(row_factory=class_row(Checked))
         yield from cursor.execute(_FINDINGS.encode())
 
@@ -110,8 +116,8 @@ def _unused(rows: list[Checked]) -> Iterator[Finding]:
         yield Finding(Path(__file__), 1, "plpgsql", f"not needed any more: {function}, {message}")
 
 
-def _finding(engine: Engine, row: Checked) -> Finding:
-    function = engine.functions[row.function]
+def _finding(functions: dict[str, Function], row: Checked) -> Finding:
+    function = functions[row.function]
     detail = f" ({row.detail})" if row.detail else ""
     line = function.body_line + (row.line or 1) - 1
     return Finding(function.path, line, f"plpgsql-{row.level}", row.message + detail)

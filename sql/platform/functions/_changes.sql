@@ -4,7 +4,7 @@
 -- Locks: nothing
 -- Calls: _refuse
 -- Raises: FX422
--- p_types says which JSON types a field may have; null clears a field if it is among them.
+-- Notes: p_types says which JSON types a field may have; null clears a field if it is among them.
 create or replace function public._changes(p_changes jsonb, p_types jsonb) returns void
 language plpgsql
 immutable

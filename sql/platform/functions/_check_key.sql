@@ -4,7 +4,7 @@
 -- Locks: nothing
 -- Calls: _refuse
 -- Raises: FX422
--- An empty hash must never verify, so it is never stored.
+-- Notes: An empty hash must never verify, so it is never stored.
 create or replace function public._check_key(p_key_hash text, p_key_prefix text, p_key_digest bytea) returns void
 language plpgsql
 immutable

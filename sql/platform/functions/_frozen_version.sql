@@ -4,7 +4,7 @@
 -- Locks: nothing
 -- Calls: _refuse
 -- Raises: FX409
--- What was compiled, or is running somewhere, must be what the source says; an edit makes a new version.
+-- Notes: What was compiled, or is running somewhere, must be what the source says; an edit makes a new version.
 create or replace function public._frozen_version() returns trigger
 language plpgsql
 set search_path = pg_catalog, pg_temp

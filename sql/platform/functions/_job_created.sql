@@ -4,7 +4,7 @@
 -- Locks: the parent's row.
 -- Calls: _order_events
 -- Raises: nothing
--- From now on an older job of the same parent changes it no more (last_job_id).
+-- Notes: From now on an older job of the same parent changes it no more (last_job_id).
 create or replace function public._job_created(
     p_user_id uuid, p_job_id uuid, p_job_type text, p_input jsonb, p_meta jsonb
 ) returns void
@@ -12,7 +12,7 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_parent_id uuid := p_meta ->> 'parent_id';
+    v_parent_id uuid := (p_meta ->> 'parent_id')::uuid;
 begin
     if p_job_type = 'compile' then
         update public.ea_versions v

@@ -4,7 +4,7 @@
 -- Locks: nothing
 -- Calls: _refuse
 -- Raises: FX404, FX409, FX422
--- An order without a target takes the user's default account, so that no agent of another account executes it.
+-- Notes: An order without a target takes the user's default account, so that no agent of another account executes it.
 create or replace function public._job_target(
     p_user_id uuid, p_agent_id uuid, p_broker_connection_id uuid, p_order boolean
 ) returns table (queue text, agent_id uuid, broker_connection_id uuid)
@@ -26,7 +26,7 @@ begin
             perform public._refuse('FX404', 'not_found', 'agent_id');
         end if;
         perform public._refuse('FX409', 'agent_revoked', 'agent_id') where v_agent.revoked_at is not null;
-        perform public._refuse('FX422', 'broker_connection_mismatch', 'broker_connection_id', 'the account of the agent')
+        perform public._refuse('FX422', 'broker_connection_mismatch', 'broker_connection_id', 'the agent''s own')
         where p_broker_connection_id <> v_agent.broker_connection_id;
         v_account := coalesce(v_account, v_agent.broker_connection_id);
     elsif p_order and v_account is null then

@@ -2,10 +2,10 @@
 -- Returns: nothing.
 -- Writes: trade_events
 -- Locks: nothing
--- Calls: _now, _number, _uuid
+-- Calls: _now, _number, _integer, _uuid
 -- Raises: nothing
--- One row per change of an order's status, in the transaction that made it. The agent's answer may be anything: a
--- value that is no number is kept in detail only. A deal that is known already is not noted again.
+-- Notes: One row per change of an order's status, in the transaction that made it. The agent's answer may be
+--   anything: a value that is no number is kept in detail only. A deal that is known already is not noted again.
 create or replace function public._order_events(p_jobs jobengine.settled_job[]) returns void
 language sql
 volatile
@@ -39,9 +39,7 @@ as $$
                'prior_status', j.prior_status)),
            public._now()
     from unnest(p_jobs) j
-    cross join lateral (select trunc(public._number(j.output -> 'retcode')) as retcode) n
-    cross join lateral (
-        select case when abs(n.retcode) < 2147483648 then n.retcode::integer end as retcode) o
+    cross join lateral (select public._integer(j.output -> 'retcode') as retcode) o
     left join public.tv_signals s
         on s.id = coalesce(public._uuid(j.meta ->> 'parent_id'), public._uuid(j.input ->> 'signal_id'))
        and s.user_id = j.tenant_id

@@ -4,8 +4,8 @@
 -- Locks: nothing
 -- Calls: auth.uid, _refuse
 -- Raises: FX404
--- The role counts that was taken with `set role`, as inside of a function with its owner's rights current_user is
--- the owner. Only members of service_role may name another user than themselves.
+-- Notes: The role counts that was taken with `set role`, as inside of a function with its owner's rights current_user
+--   is the owner. Only members of service_role may name another user than themselves.
 create or replace function public._user(p_user_id uuid default null) returns uuid
 language plpgsql
 stable
@@ -13,7 +13,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_user_id uuid := auth.uid();
-    v_role name := coalesce(nullif(current_setting('role', true), 'none'), session_user);
+    v_role name := coalesce(nullif(current_setting('role', true), 'none')::name, session_user);
 begin
     perform public._refuse('FX404', 'not_found', 'user')
     where coalesce(p_user_id, v_user_id) is null

@@ -4,7 +4,7 @@
 -- Locks: what jobengine.cancel locks.
 -- Calls: jobengine.cancel
 -- Raises: JE004
--- The jobs stay until they are pruned. A running one is asked to stop; its report settles nothing any more.
+-- Notes: The jobs stay until they are pruned. A running one is asked to stop; its report settles nothing any more.
 create or replace function public._user_deleted() returns trigger
 language plpgsql
 security definer

@@ -4,7 +4,7 @@
 -- Locks: nothing
 -- Calls: auth.uid, _refuse
 -- Raises: FX422
--- The page after this one: created_at and agent_id of its last row.
+-- Notes: The page after this one: created_at and agent_id of its last row.
 create or replace function public.agent_list(
     p_before timestamptz default null, p_before_id uuid default null, p_limit integer default 50
 ) returns setof public.agents

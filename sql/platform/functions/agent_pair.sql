@@ -4,7 +4,8 @@
 -- Locks: nothing
 -- Calls: _user, _check_key, _refuse, _now, audit
 -- Raises: FX403, FX404, FX422
--- The key itself is never stored: its bcrypt hash, a SHA-256 digest for the hot path, and 8 characters to show.
+-- Notes: The key itself is never stored: its bcrypt hash, a SHA-256 digest for the hot path, and 8 characters to
+--   show.
 create or replace function public.agent_pair(
     p_name text,
     p_broker_connection_id uuid default null,

@@ -4,8 +4,8 @@
 -- Locks: nothing
 -- Calls: nothing
 -- Raises: nothing
--- The one place that says who may take what: an agent takes what is meant for itself, for its broker account, or
--- for anybody, of its own user.
+-- Notes: The one place that says who may take what: an agent takes what is meant for itself, for its broker account,
+--   or for anybody, of its own user.
 create or replace function public.agent_queues(p_agent_ids uuid[])
 returns table (agent_id uuid, user_id uuid, queues text[])
 language sql

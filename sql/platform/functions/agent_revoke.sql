@@ -4,7 +4,7 @@
 -- Locks: the agent's row (it waits for who holds it), then what jobengine.cancel locks.
 -- Calls: _user, _refuse, _now, audit, jobengine.cancel
 -- Raises: FX404, JE004
--- What it has begun is left alone: the lease runs out, and a trade becomes unknown instead of cancelled.
+-- Notes: What it has begun is left alone: the lease runs out, and a trade becomes unknown instead of cancelled.
 create or replace function public.agent_revoke(p_agent_id uuid) returns setof public.agents
 language plpgsql
 security definer

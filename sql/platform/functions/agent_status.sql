@@ -4,7 +4,7 @@
 -- Locks: nothing
 -- Calls: _refuse
 -- Raises: FX404
--- With the caller's rights: a user finds the user's own agents, the service all.
+-- Notes: With the caller's rights: a user finds the user's own agents, the service all.
 create or replace function public.agent_status(p_agent_id uuid)
 returns table (
     agent_id uuid, is_connected boolean, last_heartbeat timestamptz, last_seen_at timestamptz, status text,

@@ -4,8 +4,8 @@
 -- Locks: nothing
 -- Calls: auth.uid, _now, _refuse
 -- Raises: FX422
--- The actor is the role that was taken; the user is the one of the request's claims, so nobody writes notes of
--- another.
+-- Notes: The actor is the role that was taken; the user is the one of the request's claims, so nobody writes notes of
+--   another.
 create or replace function public.audit(p_action text, p_detail jsonb default null, p_ip inet default null)
 returns bigint
 language plpgsql

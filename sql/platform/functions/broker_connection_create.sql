@@ -4,7 +4,7 @@
 -- Locks: the user's profile, so that two calls agree on the default; then the former default.
 -- Calls: _user, _refuse, _check_connection, _undefault, _now
 -- Raises: FX404, FX422
--- A user's first account is the default; a new default takes that away from the former.
+-- Notes: A user's first account is the default; a new default takes that away from the former.
 create or replace function public.broker_connection_create(
     p_name text,
     p_broker text default null,

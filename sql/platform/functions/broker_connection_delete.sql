@@ -4,14 +4,16 @@
 -- Locks: the account.
 -- Calls: _user, _refuse
 -- Raises: FX404, FX409
--- Refused while an agent, a strategy or a deployment names it. No other account becomes the default by itself.
+-- Notes: Refused while an agent, a strategy or a deployment names it. No other account becomes the default by itself.
 create or replace function public.broker_connection_delete(p_id uuid) returns uuid
 language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+    v_user_id uuid := public._user();
 begin
-    delete from public.broker_connections b where b.id = p_id and b.user_id = public._user();
+    delete from public.broker_connections b where b.id = p_id and b.user_id = v_user_id;
     if not found then
         perform public._refuse('FX404', 'not_found', 'id');
     end if;

@@ -4,7 +4,7 @@
 -- Locks: the account (it waits for who holds it); for a new default also what _undefault locks, before it.
 -- Calls: _user, _changes, _check_connection, _undefault, _refuse
 -- Raises: FX404, FX422
--- A field that p_changes does not name stays; null clears it.
+-- Notes: A field that p_changes does not name stays; null clears it.
 create or replace function public.broker_connection_update(p_id uuid, p_changes jsonb)
 returns setof public.connections
 language plpgsql

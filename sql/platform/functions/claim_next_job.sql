@@ -4,11 +4,15 @@
 -- Locks: what jobengine.claim locks, skipping rows that others hold.
 -- Calls: agent_queues, jobengine.claim
 -- Raises: nothing
--- Two calls never return the same job.
+-- Notes: Two calls never return the same job. The planner's choices are pinned as in job_list.
 create or replace function public.claim_next_job(p_agent_id uuid) returns setof public.jobs
 language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
 as $$
 declare
     v_requests jsonb;

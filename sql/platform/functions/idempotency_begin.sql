@@ -5,7 +5,7 @@
 -- Locks: the key's row; it waits for a call that begins with it at the same time.
 -- Calls: _now, _refuse
 -- Raises: FX422
--- A key is remembered for 24 hours; a request that began 60 seconds ago and never ended may be begun again.
+-- Notes: A key is remembered for 24 hours; a request that began 60 seconds ago and never ended may be begun again.
 create or replace function public.idempotency_begin(p_user_id uuid, p_key text, p_request_hash bytea)
 returns table (state text, status integer, body jsonb)
 language plpgsql

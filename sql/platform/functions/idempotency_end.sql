@@ -4,7 +4,7 @@
 -- Locks: the key's row.
 -- Calls: nothing
 -- Raises: nothing
--- A null status forgets the key, after an error that a repeat may not meet.
+-- Notes: A null status forgets the key, after an error that a repeat may not meet.
 create or replace function public.idempotency_end(p_user_id uuid, p_key text, p_status integer, p_body jsonb)
 returns boolean
 language plpgsql

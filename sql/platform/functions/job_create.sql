@@ -4,9 +4,9 @@
 -- Locks: what jobengine.enqueue locks, then what _job_created locks.
 -- Calls: _user, _refuse, _job_target, _check_parent, _job_created, jobengine.enqueue
 -- Raises: FX403, FX404, FX409, FX422, JE001, JE002
--- The queue is the target: agent/<id>, broker/<id>, any. Orders always have one (else the user's default account)
--- and expire: after 60 seconds, those of a signal after 300; p_expires_in 0 is never. p_user_id is for the service;
--- a user's own order passes the onboarding gate.
+-- Notes: The queue is the target: agent/<id>, broker/<id>, any. Orders always have one (else the user's default
+--   account) and expire: after 60 seconds, those of a signal after 300; p_expires_in 0 is never. p_user_id is for the
+--   service; a user's own order passes the onboarding gate.
 create or replace function public.job_create(
     p_job_type text,
     p_input jsonb default null,

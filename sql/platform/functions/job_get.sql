@@ -4,10 +4,15 @@
 -- Locks: nothing
 -- Calls: auth.uid, _refuse
 -- Raises: FX404
+-- Notes: The planner's choices are pinned as in job_list.
 create or replace function public.job_get(p_job_id uuid) returns setof public.jobs
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
 as $$
 begin
     return query select j.* from public.jobs j where j.id = p_job_id and j.user_id = auth.uid();

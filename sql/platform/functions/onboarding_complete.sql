@@ -4,7 +4,7 @@
 -- Locks: the user's rows.
 -- Calls: _user, _now, settings_get, audit
 -- Raises: FX404
--- A repeat changes nothing: the first time counts.
+-- Notes: A repeat changes nothing: the first time counts.
 create or replace function public.onboarding_complete() returns setof public.settings
 language plpgsql
 security definer

@@ -4,7 +4,7 @@
 -- Locks: the user's rows.
 -- Calls: _user, _check_settings, settings_get, audit
 -- Raises: FX404, FX422
--- A field that p_changes does not name stays; null clears it.
+-- Notes: A field that p_changes does not name stays; null clears it.
 create or replace function public.settings_update(p_changes jsonb) returns setof public.settings
 language plpgsql
 security definer

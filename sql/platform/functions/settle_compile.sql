@@ -2,9 +2,9 @@
 -- Returns: nothing.
 -- Writes: ea_versions, ea_artifacts
 -- Locks: the versions, by id; it waits for those that others hold.
--- Calls: _now, _uuid, _number
+-- Calls: _now, _uuid, _number, _integer
 -- Raises: JE010
--- A last-state parent: only the newest job of a version counts (last_job_id). Artifacts are replaced by kind.
+-- Notes: A last-state parent: only the newest job of a version counts (last_job_id). Artifacts are replaced by kind.
 create or replace function public.settle_compile(p_jobs jobengine.settled_job[]) returns void
 language plpgsql
 security definer
@@ -32,7 +32,7 @@ begin
         set status = case n.status when 'completed' then 'compiled' when 'pending' then 'compiling' else 'failed' end,
             compilation_error = case when n.status not in ('completed', 'pending') then
                 coalesce(n.output ->> 'compilation_error', n.error_message, n.error_code, n.status) end,
-            warnings = trunc(public._number(n.output -> 'warnings')),
+            warnings = public._integer(n.output -> 'warnings'),
             compiled_at = case when n.status = 'completed' then v_now end,
             last_job_id = n.job_id
         from newest n

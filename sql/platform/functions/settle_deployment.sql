@@ -4,7 +4,7 @@
 -- Locks: the deployments, by id; it waits for those that others hold.
 -- Calls: _now, _uuid
 -- Raises: JE010
--- A last-state parent: only the newest job of a deployment counts (last_job_id), whatever its type.
+-- Notes: A last-state parent: only the newest job of a deployment counts (last_job_id), whatever its type.
 create or replace function public.settle_deployment(p_jobs jobengine.settled_job[]) returns void
 language plpgsql
 security definer

@@ -4,9 +4,9 @@
 -- Locks: the signals, by id; it waits for those that others hold.
 -- Calls: _now, _uuid, _number, _order_events
 -- Raises: nothing
--- completed: executed; failed: failed; cancelled and expired: discarded; unknown: still pending, with
--- outcome_unknown, until somebody knows. Only the newest job of a signal counts. A signal that was deleted with its
--- strategy is no parent_gone: raising it would take the event back, and a fill must be on record.
+-- Notes: completed: executed; failed: failed; cancelled and expired: discarded; unknown: still pending, with
+--   outcome_unknown, until somebody knows. Only the newest job of a signal counts. A signal that was deleted with its
+--   strategy is no parent_gone: raising it would take the event back, and a fill must be on record.
 create or replace function public.settle_trade(p_jobs jobengine.settled_job[]) returns void
 language plpgsql
 security definer

@@ -2,10 +2,10 @@
 -- Returns: the user's id.
 -- Writes: auth.users
 -- Locks: nothing
--- Calls: _refuse
+-- Calls: _own_users, _refuse
 -- Raises: FX409, FX422
--- Where somebody else keeps the users (Supabase), they are added there: users_elsewhere. Profile and settings come
--- by a trigger.
+-- Notes: Where somebody else keeps the users (Supabase), they are added there: users_elsewhere. Profile and settings
+--   come by a trigger.
 create or replace function public.user_add(p_email text) returns uuid
 language plpgsql
 security definer
@@ -14,9 +14,7 @@ as $$
 declare
     v_user_id uuid;
 begin
-    perform public._refuse('FX409', 'users_elsewhere')
-    where obj_description(to_regnamespace('auth'), 'pg_namespace') is distinct from
-        'jobengine platform: users of a plain PostgreSQL';
+    perform public._own_users();
     perform public._refuse('FX422', 'invalid', 'email', 'name@host, at most 254 characters')
     where coalesce(p_email !~ '^[^@[:space:]]+@[^@[:space:]]+$' or length(p_email) > 254, true);
     insert into auth.users (email) values (lower(p_email)) on conflict do nothing returning id into v_user_id;

@@ -81,7 +81,8 @@ alter table public.broker_connections
 create unique index if not exists broker_connections_owner_key on public.broker_connections (id, user_id);
 create index if not exists broker_connections_user_id_idx on public.broker_connections (user_id);
 -- one default account per user
-create unique index if not exists broker_connections_default_key on public.broker_connections (user_id) where is_default;
+create unique index if not exists broker_connections_default_key
+    on public.broker_connections (user_id) where is_default;
 
 create table if not exists public.mt5_agents (
     id      uuid primary key default gen_random_uuid(),

@@ -8,8 +8,9 @@ import pytest
 from psycopg.rows import dict_row
 
 from jobengine import schema
-from tests.conftest import Clock, fresh_database
-from tests.platform.helpers import Db, User, install, make_roles, new_trader
+from jobengine.testing import Clock
+from tests.conftest import fresh_database
+from tests.sql.platform.helpers import Db, User, install, make_roles, make_supabase, new_trader
 
 
 @pytest.fixture(scope="session")
@@ -22,6 +23,15 @@ def roles(admin_url: str, app_role: str) -> None:
 def platform_url(admin_url: str, roles: None) -> Iterator[str]:
     """A database of this module's own, with engine and platform installed."""
     with fresh_database(admin_url) as url:
+        asyncio.run(install(url))
+        yield url
+
+
+@pytest.fixture(scope="module")
+def supabase_url(admin_url: str, roles: None) -> Iterator[str]:
+    """The same in a database that looks like Supabase's."""
+    with fresh_database(admin_url) as url:
+        make_supabase(admin_url, url)
         asyncio.run(install(url))
         yield url
 

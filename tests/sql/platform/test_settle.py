@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Any
 from uuid import UUID, uuid4
 
 import psycopg
 import pytest
 
-from tests.conftest import Clock
-from tests.platform.helpers import (
+from jobengine.testing import Clock
+from tests.sql.platform.helpers import (
     Db,
     User,
     call,
@@ -93,7 +94,9 @@ def signalled(db: Db, user: User, job_type: str = "trade") -> tuple[UUID, UUID]:
 
 
 def retry(db: Db, job_id: UUID) -> str:
-    verdict: str = row(db, "select verdict from jobengine.retry(array[%s::uuid])", job_id)["verdict"]
+    verdict: str = row(db, "select verdict from jobengine.retry(array[%s::uuid])", job_id)[
+        "verdict"
+    ]
     return verdict
 
 
@@ -107,8 +110,11 @@ def cancel(db: Db, user: User, job_id: UUID, reason: str | None = None) -> None:
 def test_a_compilation_that_succeeds_stores_the_artifact(pdb: Db, anna: User) -> None:
     version_id = compiling(pdb, anna)
     output = {
-        **{"artifact_path": "a/b.ex5", "log_path": "a/b.log", "warnings": 2},
-        **{"sha256": "ab" * 32, "size_bytes": 1000},
+        "artifact_path": "a/b.ex5",
+        "log_path": "a/b.log",
+        "warnings": 2,
+        "sha256": "ab" * 32,
+        "size_bytes": 1000,
     }
     work(pdb, anna.agent, "completed", output)
     assert version(pdb, version_id) == ("compiled", None)
@@ -145,9 +151,9 @@ def test_a_compilation_that_fails_says_why(
 
 def test_a_cancelled_compilation_is_failed_and_its_retry_compiles(pdb: Db, anna: User) -> None:
     version_id = compiling(pdb, anna)
-    job_id = row(
-        pdb, "select last_job_id from public.ea_versions where id = %s", version_id
-    )["last_job_id"]
+    job_id = row(pdb, "select last_job_id from public.ea_versions where id = %s", version_id)[
+        "last_job_id"
+    ]
     cancel(pdb, anna, job_id, "enough")
     assert version(pdb, version_id) == ("failed", "enough")
     assert retry(pdb, job_id) == "ok"
@@ -241,7 +247,7 @@ def test_a_strangers_version_is_no_parent(pdb: Db, anna: User, bert: User) -> No
         ("stop", "stopping", "stopped", "stopped_at"),
     ],
 )
-def test_a_deployment_follows_its_jobs(
+def test_a_deployment_follows_its_jobs(  # noqa: PLR0917 - the columns of a table
     pdb: Db, anna: User, job_type: str, meanwhile: str, done: str, at: str
 ) -> None:
     deployment_id = new_deployment(pdb, anna.id)
@@ -327,7 +333,7 @@ def test_a_filled_signal_is_executed(pdb: Db, anna: User) -> None:
         ("unknown", None, ("pending", "outcome_unknown", False), "unknown"),
     ],
 )
-def test_the_other_ends_of_a_signal(
+def test_the_other_ends_of_a_signal(  # noqa: PLR0917 - the columns of a table
     pdb: Db,
     anna: User,
     outcome: str,
@@ -360,7 +366,7 @@ def test_an_expired_signal_is_discarded(pdb: Db, anna: User, still: Clock) -> No
         ("rejected", ("failed", "not sent", True), "rejected"),
     ],
 )
-def test_an_unknown_signal_is_resolved_late(
+def test_an_unknown_signal_is_resolved_late(  # noqa: PLR0917 - the columns of a table
     pdb: Db,
     anna: User,
     still: Clock,
@@ -415,10 +421,11 @@ def test_the_fill_of_a_deleted_signal_is_on_record(pdb: Db, anna: User) -> None:
 
 def test_an_answer_of_any_shape_is_settled(pdb: Db, anna: User) -> None:
     """What an agent sends is not ours to trust: it must not keep an end from being settled."""
-    for output in (
+    outputs: tuple[Any, ...] = (
         *([], "text", 5, {"fill_price": "1.5"}, {"fill_price": {"a": 1}, "retcode": "x"}),
         {"fill_price": 1e300, "volume": "NaN", "pnl": True, "retcode": 1e10, "deal_id": [1]},
-    ):
+    )
+    for output in outputs:
         signal_id, job_id = signalled(pdb, anna)
         work(pdb, anna.agent, "completed", output)
         assert signal(pdb, signal_id)[0] == "executed"
@@ -451,9 +458,7 @@ def test_a_strangers_signal_is_not_touched(pdb: Db, anna: User, bert: User) -> N
     ],
 )
 def test_closing_leaves_an_event(pdb: Db, anna: User, outcome: str, event: str) -> None:
-    job_id = new_job(
-        pdb, anna.id, "close_position", input={"ticket": "12"}, agent_id=anna.agent
-    )
+    job_id = new_job(pdb, anna.id, "close_position", input={"ticket": "12"}, agent_id=anna.agent)
     work(pdb, anna.agent, outcome, {"closed_price": 1.2, "pnl": -3.456})
     assert events(pdb, job_id) == ["requested", event]
     found = row(
@@ -483,9 +488,9 @@ def test_a_deal_is_told_once(pdb: Db, anna: User) -> None:
     jobs = [new_job(pdb, anna.id, "trade", agent_id=anna.agent) for _ in range(2)]
     for _ in jobs:
         work(pdb, anna.agent, "completed", {"deal_id": deal})
-    assert row(
-        pdb, "select count(*) from public.trade_events where deal_id = %s", deal
-    ) == {"count": 1}
+    assert row(pdb, "select count(*) from public.trade_events where deal_id = %s", deal) == {
+        "count": 1
+    }
 
 
 def test_reads_have_no_parent(pdb: Db, anna: User) -> None:

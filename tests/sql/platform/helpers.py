@@ -25,6 +25,47 @@ PREFIX = "abcdefgh"
 DIGEST = bytes(range(32))
 
 
+# Supabase's schema `auth` as far as we meet it, and the rights that it gives by default.
+SUPABASE = """
+create schema auth;
+create table auth.users (
+    instance_id uuid, id uuid primary key, aud varchar(255), role varchar(255), email varchar(255),
+    raw_user_meta_data jsonb, created_at timestamptz, is_sso_user boolean not null default false);
+create unique index users_email_partial_key on auth.users (email) where is_sso_user = false;
+create function auth.uid() returns uuid language sql stable as $$
+    select coalesce(nullif(current_setting('request.jwt.claim.sub', true), ''),
+        (nullif(current_setting('request.jwt.claims', true), '')::jsonb ->> 'sub'))::uuid $$;
+create function auth.role() returns text language sql stable as $$
+    select coalesce(nullif(current_setting('request.jwt.claim.role', true), ''),
+        (nullif(current_setting('request.jwt.claims', true), '')::jsonb ->> 'role'))::text $$;
+create function auth.jwt() returns jsonb language sql stable as $$
+    select coalesce(nullif(current_setting('request.jwt.claim', true), ''),
+        nullif(current_setting('request.jwt.claims', true), ''))::jsonb $$;
+grant usage on schema auth to anon, authenticated, service_role;
+"""
+SUPABASE_RIGHTS = """
+grant usage on schema auth to {app};
+grant all on auth.users to {app};
+alter default privileges for role {app} in schema public
+    grant all on tables to anon, authenticated, service_role;
+alter default privileges for role {app} in schema public
+    grant all on sequences to anon, authenticated, service_role;
+alter default privileges for role {app} in schema public
+    grant all on functions to anon, authenticated, service_role;
+"""
+
+
+def make_supabase(admin_url: str, url: str) -> None:
+    """Make a database look like Supabase's, whose `auth` belongs to another role than the app's."""
+    database, app = (
+        psycopg.conninfo.conninfo_to_dict(url)["dbname"],
+        sql.Identifier(str(psycopg.conninfo.conninfo_to_dict(url)["user"])),
+    )
+    with psycopg.connect(admin_url, dbname=database, autocommit=True) as admin:
+        admin.execute(SUPABASE.encode())
+        admin.execute(sql.SQL(SUPABASE_RIGHTS).format(app=app))
+
+
 async def install(url: str) -> tuple[str, ...]:
     async with await AsyncConnection.connect(url, autocommit=True) as conn:
         return await schema.install(conn)
@@ -33,6 +74,7 @@ async def install(url: str) -> tuple[str, ...]:
 def make_roles(admin_url: str, app_role: str) -> None:
     """Make Supabase's roles for the app's role, so that no test's role owns those of the server."""
     with psycopg.connect(admin_url, autocommit=True) as admin:
+        admin.execute("select pg_advisory_lock(hashtextextended('tests/sql/platform', 0))")
         for role in ROLES:
             known = admin.execute("select 1 from pg_roles where rolname = %s", (role,)).fetchone()
             if not known:
@@ -97,7 +139,8 @@ class User:
 
 
 def new_user(db: Db, *, onboarded: bool = True) -> UUID:
-    user: UUID = value(db, "user_add", email=f"{uuid4()}@example.org")
+    user = uuid4()
+    db.execute("insert into auth.users (id, email) values (%s, %s)", (user, f"{user}@example.org"))
     if onboarded:
         call(db, "onboarding_complete", user=user)
     return user
