@@ -18,6 +18,7 @@ import pytest
 from api.demo.plan import JOB_TYPES
 from api.demo.proof import PROOFS
 from api.demo.servers import wait_for
+from jobengine.embedded.lock import FolderLock
 from tests.api.world import valkey_folder
 from tests.sql.platform.helpers import make_roles
 
@@ -122,17 +123,24 @@ def test_killed_it_leaves_nothing_running(data: Path) -> None:
         all_gone(children)
 
 
-def test_ctrl_c_ends_it_in_order_and_nobody_else_may_use_its_folder_meanwhile(data: Path) -> None:
+def test_ctrl_c_ends_it_in_order(data: Path) -> None:
     with running(data, "api", "demo") as process:
         children = children_at_work(process)
-        with running(data, "api", "demo") as second:
-            _, err = second.communicate(timeout=PATIENCE)
-        assert second.returncode == 1
-        assert f"is in use by process {process.pid}" in err
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=PATIENCE)
         assert process.returncode == 128 + signal.SIGINT
         all_gone(children)
+
+
+def test_one_demo_at_a_time_in_a_folder(data: Path) -> None:
+    (data / "demo").mkdir()
+    lock = FolderLock(data / "demo" / "demo.lock")
+    assert lock.try_acquire()
+    with running(data, "api", "demo") as process:
+        out, err = process.communicate(timeout=PATIENCE)
+    lock.release()
+    assert (process.returncode, out) == (1, "")
+    assert err == f"api: {data / 'demo'} is in use by process {os.getpid()}\n"
 
 
 def descendants(pid: int) -> list[int]:
