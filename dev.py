@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Make the project's environment, then run a command in it. Needs nothing but Python.
 
-    python3 dev.py run  [ARGS]     the demo: `jobengine demo ARGS`
+    python3 dev.py run  [ARGS]     the demos: `jobengine demo ARGS`, then `python -m api demo`
     python3 dev.py test [-- ARGS]  the test suite: `nox -s tests -- ARGS`
     python3 dev.py exec CMD [...]  any command, with the environment's programs first on PATH
 
@@ -54,7 +54,7 @@ def parse(arguments: list[str]) -> tuple[Path, list[str]]:
     """Return the directory and the command to run there, or leave with the usage."""
     verb, rest = (arguments or [""])[0], arguments[1:]
     if verb == "run":
-        return HERE, ["jobengine", "demo", *rest]
+        return HERE, ["python", "-m", "api.demo", *rest]
     if verb == "test" and rest[:1] in ([], ["--"]):
         return HERE, ["nox", "-s", "tests", *rest]
     if verb == "exec" and rest:

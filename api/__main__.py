@@ -45,6 +45,7 @@ def parser() -> argparse.ArgumentParser:
     migrate.set_defaults(run=lambda _: asyncio.run(commands.migrate(_database_url())))
     openapi = sub.add_parser("openapi", help="print the description of the interface")
     openapi.set_defaults(run=lambda _: print(_description()))
+    _demo(sub.add_parser("demo", help="everything at work in processes of its own, and proved"))
     _user(sub.add_parser("user", help="users, where no other system keeps them"))
     return root
 
@@ -58,6 +59,18 @@ def _user(user: argparse.ArgumentParser) -> None:
         action.add_argument("email", metavar="EMAIL")
     add.set_defaults(run=lambda o: print(commands.add_user(os.environ, o.email)))
     token.set_defaults(run=lambda o: print(commands.token(os.environ, o.email, o.hours)))
+
+
+def _demo(demo: argparse.ArgumentParser) -> None:
+    demo.add_argument("--json", action="store_true", help="the result as JSON")
+    demo.add_argument("--seed", type=int, default=1, help="decides who is killed, and the order")
+    demo.set_defaults(run=_run_demo)
+
+
+def _run_demo(options: argparse.Namespace) -> None:
+    from api.demo.command import demo  # noqa: PLC0415 - only the demo needs it
+
+    demo(seed=options.seed, json=options.json)
 
 
 def _listening(command: argparse.ArgumentParser) -> None:

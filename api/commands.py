@@ -27,7 +27,19 @@ from api.server import serve
 from api.settings import Settings
 from jobengine.embedded import EmbeddedPostgres
 
-__all__ = ["Refused", "add_user", "migrate", "openapi", "serve", "token", "up"]
+__all__ = [
+    "Refused",
+    "add_user",
+    "data_folder",
+    "database",
+    "migrate",
+    "openapi",
+    "redis_server",
+    "say",
+    "serve",
+    "token",
+    "up",
+]
 
 T = TypeVar("T")
 SECRET_FILE = "jwt-secret"  # noqa: S105 - a file's name
@@ -40,7 +52,7 @@ class Refused(Exception):
 def up(environment: Mapping[str, str], listen: Mapping[str, str]) -> None:
     """Serve with all that is needed: servers that the environment does not name are started."""
     signal.signal(signal.SIGTERM, _terminated)  # until uvicorn has its own handler
-    with _database(environment) as database_url, _redis(environment) as redis_url:
+    with database(environment) as database_url, redis_server(environment) as redis_url:
         asyncio.run(migrate(database_url))
         settings = Settings.from_environment(
             {
@@ -51,8 +63,8 @@ def up(environment: Mapping[str, str], listen: Mapping[str, str]) -> None:
                 "SUPABASE_JWT_SECRET": _secret(environment),
             }
         )
-        _say(
-            f"data and the token secret: {_data(environment)}\n"
+        say(
+            f"data and the token secret: {data_folder(environment)}\n"
             "a token, in another terminal: python -m api user token you@example.org"
         )
         serve(settings)
@@ -63,21 +75,21 @@ def _terminated(*_: object) -> NoReturn:
 
 
 @contextlib.contextmanager
-def _database(environment: Mapping[str, str]) -> Iterator[str]:
+def database(environment: Mapping[str, str]) -> Iterator[str]:
     """Yield DATABASE_URL, or a server of ours; a second process joins that of the first."""
     if url := environment.get("DATABASE_URL"):
         yield url
         return
-    with EmbeddedPostgres(_data(environment) / "postgres", progress=_say) as server:
+    with EmbeddedPostgres(data_folder(environment) / "postgres", progress=say) as server:
         yield server.url
 
 
 @contextlib.contextmanager
-def _redis(environment: Mapping[str, str]) -> Iterator[str]:
+def redis_server(environment: Mapping[str, str]) -> Iterator[str]:
     if url := environment.get("REDIS_URL"):
         yield url
         return
-    with EmbeddedValkey(_data(environment)) as server:
+    with EmbeddedValkey(data_folder(environment)) as server:
         yield server.url
 
 
@@ -85,14 +97,14 @@ def _secret(environment: Mapping[str, str]) -> str:
     """Return the secret that the environment names, or the data folder's; none beside a JWKS."""
     if given := environment.get("SUPABASE_JWT_SECRET"):
         return given
-    return "" if environment.get("SUPABASE_JWKS_URL") else kept_secret(_data(environment))
+    return "" if environment.get("SUPABASE_JWKS_URL") else kept_secret(data_folder(environment))
 
 
-def _data(environment: Mapping[str, str]) -> Path:
+def data_folder(environment: Mapping[str, str]) -> Path:
     return Path(environment.get("JOBENGINE_DATA_DIR") or ".jobengine").resolve()
 
 
-def _say(line: str) -> None:
+def say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)  # noqa: T201 - commands speak to people
 
 
@@ -123,7 +135,7 @@ def openapi() -> dict[str, Any]:
 
 def add_user(environment: Mapping[str, str], email: str) -> UUID:
     """Add a user; `Refused` where there is one of that address, or others keep the users."""
-    with _database(environment) as url:
+    with database(environment) as url:
         return asyncio.run(_on(url, partial(calls.user_add, email=email)))
 
 
@@ -132,7 +144,7 @@ def token(environment: Mapping[str, str], email: str, hours: float) -> str:
     secret = _secret(environment)
     if not secret:
         raise Refused("tokens come from whoever keeps the keys of SUPABASE_JWKS_URL")
-    with _database(environment) as url:
+    with database(environment) as url:
         user_id = asyncio.run(_on(url, partial(calls.user_find, email=email)))
     if user_id is None:
         raise Refused(f"there is no user {email}: python -m api user add {email}")

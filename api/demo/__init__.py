@@ -1,0 +1,1 @@
+"""`python -m api demo`: the platform at work in processes of its own, and proved."""

@@ -1,0 +1,1 @@
+"""An agent as users run one: it knows the HTTP interface and nothing else of this project."""

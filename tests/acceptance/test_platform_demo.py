@@ -1,0 +1,153 @@
+"""The README's first command, and `python -m api demo` alone, run as people run them."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from api.demo.plan import JOB_TYPES
+from api.demo.proof import PROOFS
+from api.demo.servers import wait_for
+from jobengine.embedded.lock import FolderLock
+from tests.api.world import valkey_folder
+from tests.sql.platform.helpers import make_roles
+
+PATIENCE = 240.0
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def data() -> Iterator[Path]:
+    folder = valkey_folder()
+    folder.chmod(0o755)  # as root the servers run as another user
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def running(data: Path, *command: str, url: str | None = None) -> Iterator[subprocess.Popen[str]]:
+    """Run a module; on servers of its own unless there is a URL."""
+    unset = ("DATABASE_URL", "REDIS_URL", "SUPABASE_JWT_SECRET")
+    environment = {name: value for name, value in os.environ.items() if name not in unset}
+    environment["JOBENGINE_DATA_DIR"] = str(data)
+    if url:
+        environment["DATABASE_URL"] = url
+    with subprocess.Popen(
+        [sys.executable, "-W", "error", "-m", *command],
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def test_it_kills_an_agent_and_proves_what_became_of_every_job(
+    data: Path, empty_database_url: str, admin_url: str, app_role: str
+) -> None:
+    """After the engine's own demo, on one file, as `python3 dev.py run` has it."""
+    make_roles(admin_url, app_role)
+    (data / "tree").mkdir()
+    (data / "tree" / "file").write_text("one")
+    command = ("api.demo", str(data / "tree"), "--kill", "0", "--json")
+    with running(data, *command, url=empty_database_url) as process:
+        out, err = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0, out + err
+    engine, end = json.JSONDecoder().raw_decode(out)
+    result = json.loads(out[end:])
+    assert (engine["proved"], engine["files"]) == (True, 1)
+    assert (result["proved"], result["wrong"]) == (True, [])
+    assert result["proofs"] == dict.fromkeys(PROOFS, True)
+    assert (result["users"], result["agents"], result["kills"]) == (2, 3, 1)
+    timeline = result["timeline"]
+    assert len(timeline) == result["jobs"] == result["completed"] + result["failed"]
+    assert {line["job_type"] for line in timeline} == JOB_TYPES
+    assert {line["target"] for line in timeline} == {"agent", "broker", "any"}
+    assert {line["agent"] for line in timeline} == {"anna-1", "anna-2", "bert-1"}
+    assert [line["job_type"] for line in timeline if line["killed"]] == ["compile"]
+    assert "working 100%" in err
+
+
+def test_where_the_engine_fails_the_platform_is_not_begun(data: Path, database_url: str) -> None:
+    with running(data, "api.demo", str(data / "nowhere"), url=database_url) as process:
+        out, err = process.communicate(timeout=PATIENCE)
+    assert (process.returncode, out) == (1, "")
+    assert err == f"jobengine: no files under {data / 'nowhere'}\n"
+
+
+def gone(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
+def children_at_work(process: subprocess.Popen[str]) -> list[int]:
+    """Wait until jobs are done; return the processes that the demo has started by then."""
+    assert process.stderr
+    said = ""
+    for line in process.stderr:
+        said += line
+        if line.startswith("working"):
+            break
+    service = re.search(r"process (\d+)", said)
+    assert service, said
+    children = [int(service[1]), *descendants(process.pid)]
+    assert len(children) > 5  # the service, three agents, PostgreSQL and Valkey
+    return children
+
+
+def all_gone(pids: list[int]) -> None:
+    wait_for(lambda: all(gone(pid) for pid in pids), PATIENCE, f"{pids} are gone")
+
+
+def test_killed_it_leaves_nothing_running(data: Path) -> None:
+    with running(data, "api", "demo") as process:
+        children = children_at_work(process)
+        process.kill()
+        all_gone(children)
+
+
+def test_ctrl_c_ends_it_in_order(data: Path) -> None:
+    with running(data, "api", "demo") as process:
+        children = children_at_work(process)
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=PATIENCE)
+        assert process.returncode == 128 + signal.SIGINT
+        all_gone(children)
+
+
+def test_one_demo_at_a_time_in_a_folder(data: Path) -> None:
+    (data / "demo").mkdir()
+    lock = FolderLock(data / "demo" / "demo.lock")
+    assert lock.try_acquire()
+    with running(data, "api", "demo") as process:
+        out, err = process.communicate(timeout=PATIENCE)
+    lock.release()
+    assert (process.returncode, out) == (1, "")
+    assert err == f"api: {data / 'demo'} is in use by process {os.getpid()}\n"
+
+
+def descendants(pid: int) -> list[int]:
+    """Return the processes that this one has started, by the kernel's word."""
+    table = subprocess.run(
+        ["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True
+    ).stdout
+    parents = [tuple(map(int, line.split())) for line in table.splitlines()]
+    found = [child for child, parent in parents if parent == pid]
+    return found + [grandchild for child in found for grandchild in descendants(child)]
