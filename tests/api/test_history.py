@@ -22,7 +22,8 @@ from api.embedded import EmbeddedValkey
 from jobengine import JobEngine, NewJob
 from jobengine.embedded import EmbeddedPostgres
 from tests.api.world import PATIENCE, Agent, Service, User, serving, valkey_folder
-from tests.history import Claimed, Enqueued, Final, History, Reported, violations
+from tests.history import Claimed, Enqueued, Final, History, Reported
+from tests.invariants import violations
 
 AGENTS = 8
 JOBS = int(os.environ.get("HISTORY_JOBS", "40"))
