@@ -1,13 +1,12 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 from collections.abc import Iterator
 
 import pytest
 
 from api.embedded import EmbeddedValkey
-from tests.api.world import Agent, Service, User, serving, valkey_folder
+from tests.api.world import Agent, Service, User, server_folder, serving
 from tests.conftest import fresh_database
 from tests.sql.platform.helpers import install, make_roles
 
@@ -15,10 +14,8 @@ from tests.sql.platform.helpers import install, make_roles
 @pytest.fixture(scope="session")
 def valkey() -> Iterator[EmbeddedValkey]:
     """One Valkey per test process."""
-    folder = valkey_folder()
-    with EmbeddedValkey(folder) as server:
+    with server_folder() as folder, EmbeddedValkey(folder) as server:
         yield server
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,7 +12,7 @@ import redis
 
 from api.embedded import EmbeddedValkey
 from jobengine.embedded import EmbeddedError
-from tests.api.world import until, valkey_folder
+from tests.api.world import server_folder, until
 
 OWNER = """
 import sys, time
@@ -28,9 +27,8 @@ sys.stdin.read()
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    made = valkey_folder()
-    yield made
-    shutil.rmtree(made, ignore_errors=True)
+    with server_folder() as made:
+        yield made
 
 
 def connect(url: str) -> redis.Redis:

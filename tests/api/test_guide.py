@@ -8,13 +8,14 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from tests.acceptance.test_guide import blocks
-from tests.api.world import valkey_folder
+from tests.api.world import server_folder
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "agent-api.md"
@@ -31,8 +32,12 @@ class Up:
 
 @pytest.fixture(scope="module")
 def up() -> Iterator[Up]:
-    folder = valkey_folder()
-    folder.chmod(0o755)  # as root the servers run as another user
+    with server_folder() as folder, up_in(folder) as running:
+        yield running
+
+
+@contextmanager
+def up_in(folder: Path) -> Iterator[Up]:
     unset = ("DATABASE_URL", "REDIS_URL", "SUPABASE_JWT_SECRET")
     environment = {
         **{name: value for name, value in os.environ.items() if name not in unset},

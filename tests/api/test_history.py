@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -21,7 +20,7 @@ from api.commands import migrate
 from api.embedded import EmbeddedValkey
 from jobengine import JobEngine, NewJob
 from jobengine.embedded import EmbeddedPostgres
-from tests.api.world import PATIENCE, Agent, Service, User, serving, valkey_folder
+from tests.api.world import PATIENCE, Agent, Service, User, server_folder, serving
 from tests.history import Claimed, Enqueued, Final, History, Reported
 from tests.invariants import violations
 
@@ -150,11 +149,11 @@ def test_eight_agents_lose_and_double_nothing(service: Service, owner: User) -> 
 
 @pytest.fixture
 def postgres() -> Iterator[EmbeddedPostgres]:
-    folder = valkey_folder()
-    folder.chmod(0o755)
-    with EmbeddedPostgres(folder / "postgres", durable=False) as server:
+    with (
+        server_folder() as folder,
+        EmbeddedPostgres(folder / "postgres", durable=False) as server,
+    ):
         yield server
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 def test_a_postgresql_that_restarts_under_load_loses_and_doubles_nothing(

@@ -10,7 +10,7 @@ import pytest
 import redis
 
 from api.embedded import EmbeddedValkey
-from tests.api.world import Agent, Service, User, problem, serving, until, valkey_folder
+from tests.api.world import Agent, Service, User, problem, server_folder, serving, until
 
 PRICES = {"EURUSD": {"bid": 1.0841, "ask": 1.0843}, "XAUUSD.m": {"bid": 2650.1, "ask": 2650.4}}
 
@@ -69,7 +69,11 @@ def test_quoted_numbers_and_five_hundred_instruments_are_taken(agent: Agent) -> 
 
 
 def test_without_redis_prices_are_refused_and_agents_work_on(platform_url: str) -> None:
-    with EmbeddedValkey(valkey_folder()) as own, serving(platform_url, own.url) as service:
+    with (
+        server_folder() as folder,
+        EmbeddedValkey(folder) as own,
+        serving(platform_url, own.url) as service,
+    ):
         owner = service.user()
         agent = owner.pair()
         assert push(agent, PRICES).status_code == 200

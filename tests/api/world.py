@@ -202,5 +202,9 @@ def problem(answer: httpx.Response) -> tuple[int, str]:
     return answer.status_code, body["detail"]
 
 
-def valkey_folder() -> Path:
-    return Path(tempfile.mkdtemp(prefix="api-tests-"))
+@contextmanager
+def server_folder() -> Iterator[Path]:
+    """A folder that other users reach too: as root the servers run as one of them."""
+    with tempfile.TemporaryDirectory(prefix="api-tests-", ignore_cleanup_errors=True) as made:
+        Path(made).chmod(0o755)
+        yield Path(made)
