@@ -19,6 +19,7 @@ from psycopg_pool import AsyncConnectionPool
 Connection: TypeAlias = AsyncConnection[Any]
 Pool: TypeAlias = AsyncConnectionPool[Connection]
 
+RECONNECT_SECONDS = 2.0
 POOL_TIMEOUT = 5.0  # seconds that a request may wait for a connection
 _AS = (
     "select set_config('role', %s, true), set_config('request.jwt.claims', %s, true),"
@@ -38,6 +39,9 @@ def create_pool(url: str, size: int) -> Pool:
         configure=_configure,
         # Costs a round trip, and no request meets a connection that died with its server.
         check=AsyncConnectionPool.check_connection,
+        # The pool's pauses grow with an outage: it gives up in time, and begins again.
+        reconnect_timeout=RECONNECT_SECONDS,
+        reconnect_failed=AsyncConnectionPool.check,
         name="api",
     )
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from api.presence import Presence
 from api.redis_store import RedisStore
 from api.settings import Settings
 from api.tokens import Tokens
-from jobengine import EngineError, JobEngine
+from jobengine import Counters, Housekeeping, JobEngine
 from jobengine._cancelling import cancelled
 
 log = logging.getLogger("api")
@@ -53,7 +52,9 @@ async def running(settings: Settings, metrics: Metrics) -> AsyncIterator[Service
         stack.push_async_callback(pool.close)
         # Not waited for: a service that starts before its database is there says so in /readyz.
         await pool.open(wait=False)
-        engine = await stack.enter_async_context(JobEngine(pool))
+        counters = Counters()
+        metrics.sources.append(counters.text)
+        engine = await stack.enter_async_context(JobEngine(pool, on_metric=counters))
         service = _service(settings, metrics, pool, engine)
         stack.push_async_callback(service.redis.close)
         stack.callback(service.keys.close)
@@ -91,7 +92,7 @@ def _works(service: Service) -> list[Callable[[], Awaitable[None]]]:
         service.longpoll.run,
         service.presence.run,
         lambda: service.redis.hear(service.keys.forget),
-        lambda: _sweep(service.engine),
+        Housekeeping(service.engine, sweep_every=SWEEP_SECONDS).run,
     ]
 
 
@@ -103,14 +104,3 @@ async def _for_ever(work: Callable[[], Awaitable[None]]) -> None:
         except Exception:
             log.exception("a task of the service failed")
         await asyncio.sleep(AGAIN_SECONDS)
-
-
-async def _sweep(engine: JobEngine) -> None:
-    """Take back the leases of agents that went silent; any number of processes may do it."""
-    while True:
-        await asyncio.sleep(SWEEP_SECONDS * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
-        try:
-            while (await engine.sweep()).more:
-                pass
-        except EngineError as error:
-            log.warning("sweep: %s", error)

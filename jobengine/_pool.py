@@ -45,7 +45,7 @@ def make_pool(
         open=False,
         configure=_configure,
         reconnect_timeout=_RECONNECT_FOR,
-        reconnect_failed=_begin_again,
+        reconnect_failed=AsyncConnectionPool.check,
         kwargs={"autocommit": True, "prepare_threshold": prepare_threshold, **defaults},
     )
 
@@ -67,10 +67,6 @@ async def _reason(pool: AsyncConnectionPool[Any]) -> str | None:
             return None
     except psycopg.Error as error:
         return str(error).strip()
-
-
-async def _begin_again(pool: AsyncConnectionPool[Any]) -> None:
-    await pool.check()
 
 
 async def _configure(conn: Connection) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -19,7 +18,7 @@ from api.demo.plan import JOB_TYPES
 from api.demo.proof import PROOFS
 from api.demo.servers import wait_for
 from jobengine.embedded.lock import FolderLock
-from tests.api.world import valkey_folder
+from tests.api.world import server_folder
 from tests.sql.platform.helpers import make_roles
 
 PATIENCE = 240.0
@@ -28,10 +27,8 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 def data() -> Iterator[Path]:
-    folder = valkey_folder()
-    folder.chmod(0o755)  # as root the servers run as another user
-    yield folder
-    shutil.rmtree(folder, ignore_errors=True)
+    with server_folder() as folder:
+        yield folder
 
 
 @contextmanager
