@@ -34,6 +34,7 @@ async def resize(job: Job) -> dict:
     return {"path": job.input["path"], "pid": os.getpid()}
 
 async def deaf(job: Job) -> None:
+    print("begun", flush=True)
     while True:
         try:
             await asyncio.Event().wait()
@@ -50,6 +51,7 @@ def noisy(engine: JobEngine) -> Worker:
     return worker
 
 def thread(job: Job) -> None:
+    print("begun", flush=True)
     time.sleep(3600)
 
 def nothing(engine: JobEngine) -> None:
@@ -101,7 +103,8 @@ def test_a_handler_that_never_ends_does_not_hold_the_process(
 ) -> None:
     enqueue(db, job_type)
     with running(jobengine.start("work", "app:make")) as process:
-        wait("select 1 from jobengine.lease", db)
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"begun\n"
         process.send_signal(signal.SIGTERM)
         _, err = process.communicate(timeout=PATIENCE)
         assert process.returncode == 1

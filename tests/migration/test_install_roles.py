@@ -109,13 +109,14 @@ def called_by(url: str, role: str) -> set[str]:
 @pytest.mark.parametrize("roles", [True, False])
 def test_a_user_named_like_the_schema_sees_no_difference(jobengine_url: str, roles: bool) -> None:  # noqa: FBT001
     """Its search path holds the schema, and PostgreSQL prints names as the path shortens them."""
-    install(jobengine_url, roles=roles)
-    with psycopg.connect(jobengine_url) as conn:
+    url = make_conninfo(jobengine_url, options='-csearch_path="$user",public')  # the default
+    install(url, roles=roles)
+    with psycopg.connect(url) as conn:
         assert conn.execute("select current_schemas(false)").fetchone() == (
             ["jobengine", "public"],
         )
-    assert verify(jobengine_url) == []
-    assert install(jobengine_url, roles=roles).applied == ()
+    assert verify(url) == []
+    assert install(url, roles=roles).applied == ()
 
 
 def test_any_search_path_gives_the_same_catalog(jobengine_url: str) -> None:
