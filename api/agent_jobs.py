@@ -7,6 +7,7 @@ have it, speaks of the lease that it holds now, or of its own last one where the
 from __future__ import annotations
 
 import asyncio
+import random
 from datetime import datetime
 
 from starlette.requests import Request
@@ -28,7 +29,9 @@ async def next_job(call: Call) -> models.AgentJob | models.NoJobs | Response:
     """Hand out the next job, waiting for one as long as the agent likes, 30 seconds at most."""
     query: models.NextQuery = call.query
     gone = asyncio.create_task(_gone(call.request))
-    until = asyncio.get_running_loop().time() + min(query.wait, LONGEST_WAIT)
+    # Agents that came together, after a restart for example, do not go on coming together.
+    wait = min(query.wait, LONGEST_WAIT) * random.uniform(0.8, 1.0)  # noqa: S311
+    until = asyncio.get_running_loop().time() + wait
     try:
         while True:
             left = max(0.0, until - asyncio.get_running_loop().time())

@@ -279,17 +279,6 @@ async def user_find(conn: Connection, *, email: str) -> UUID | None:
     return found
 
 
-async def audit(
-    conn: Connection, *, action: str, detail: Mapping[str, Any], ip: str | None
-) -> None:
-    await _scalar(
-        conn,
-        """select public.audit(p_action => %(action)s, p_detail => %(detail)s,
-            p_ip => %(ip)s::inet)""",
-        {"action": action, "detail": _json(detail), "ip": ip},
-    )
-
-
 def _json(value: object) -> str | None:
     if value is None:
         return None

@@ -6,7 +6,8 @@ in it nobody finds the preimage (OWASP ASVS 6.5.2), and bcrypt takes 241 ms at c
 a core for an agent that pushes prices each second. bcrypt is asked once for a key whose digest is
 missing, in two threads with a short queue.
 
-What the database said is kept for a minute. A key that changes is announced to all processes over
+What the database said is kept for four minutes, more or less: agents that came together do not ask
+together. A key that changes is announced to all processes over
 Redis (`api.redis_store`); while a process does not hear that, it keeps what it knows for 5 seconds
 only. Asking the database on each call instead would cost every price push a round trip.
 """
@@ -16,6 +17,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
+import random
 import secrets
 import time
 from collections import OrderedDict
@@ -39,7 +41,7 @@ T = TypeVar("T")
 PREFIX = "fxa_"
 SHOWN = 8  # characters after the prefix that the owner sees in lists
 LONGEST_KEY = 72  # bytes; bcrypt refuses more
-FRESH_SECONDS = 60.0
+FRESH_SECONDS = 240.0
 FRESH_SECONDS_DEAF = 5.0
 CACHED_AGENTS = 50_000
 VERIFIERS = 2
@@ -71,6 +73,7 @@ class _Known:
     credentials: Credentials
     agent: Agent
     at: float
+    patience: float  # 0.8 to 1.2, of how long this is kept
 
 
 def digest_of(key: str) -> bytes:
@@ -141,7 +144,7 @@ class AgentKeys:
     async def _load(self, agent_id: UUID) -> _Known | None:
         known = self._known.get(agent_id)
         fresh = FRESH_SECONDS if self._announced() else FRESH_SECONDS_DEAF
-        if known is None or time.monotonic() - known.at > fresh:
+        if known is None or time.monotonic() - known.at > fresh * known.patience:
             return await self._ask(agent_id)
         return known
 
@@ -154,7 +157,7 @@ class AgentKeys:
         if credentials is None:
             return None
         places = tuple(queues[0].queues) if queues else ()
-        known = _Known(credentials, Agent(agent_id, credentials.user_id, places), at)
+        known = _Known(credentials, Agent(agent_id, credentials.user_id, places), at, _jitter())
         self._remember(known)
         return known
 
@@ -233,6 +236,10 @@ def _matches(key: str, hashed: str) -> bool:
         return bcrypt.checkpw(key.encode(), hashed.encode())
     except ValueError:  # not a bcrypt hash: it matches nothing
         return False
+
+
+def _jitter() -> float:
+    return random.uniform(0.8, 1.2)  # noqa: S311
 
 
 def _salt(cost: int) -> bytes:
