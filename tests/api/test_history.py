@@ -25,7 +25,7 @@ from tests.history import Claimed, Enqueued, Final, History, Reported
 from tests.invariants import violations
 
 AGENTS = 8
-JOBS = int(os.environ.get("HISTORY_JOBS", "40"))
+JOBS = int(os.environ.get("HISTORY_JOBS", "125"))
 FINALS = """
 select e.job_id::text as job, j.dedup_key as key, e.status, e.lease_epoch as epoch, e.attempt,
     j.max_attempts, e.output ->> 'by' as token,
