@@ -38,6 +38,7 @@ class HeldJob:
     stopped_because: StopCause | None = None
     stop_reason: str = ""
     reported: bool = False
+    begun: bool = False  # its handler; `started` alone says that it may begin
 
     slots: ClassVar[int] = 1
 
@@ -89,17 +90,19 @@ class HeldJob:
     def report_of_stop(self) -> Report | None:
         """Say what became of a stopped job; None: nothing that this worker could report."""
         if self.stopped_because == "cancelled":
-            return self._report("cancelled")
+            # A handler that was cut off, or a thread that runs on, may have done its work.
+            uncertain = self.begun and self.job.delivery == "at_most_once"
+            return self._report("unknown" if uncertain else "cancelled", "cancelled")
         if self.stopped_because == "drained" and not self.repeatable:
-            return self._report("unknown")
+            return self._report("unknown", "worker_stopped")
         return None
 
-    def _report(self, outcome: Literal["cancelled", "unknown"]) -> Report:
+    def _report(self, outcome: Literal["cancelled", "unknown"], error_code: str) -> Report:
         return Report(
             job_id=self.job.job_id,
             lease_epoch=self.job.lease_epoch,
             outcome=outcome,
-            error_code="cancelled" if outcome == "cancelled" else "worker_stopped",
+            error_code=error_code,
             error_message=self.stop_reason,
         )
 

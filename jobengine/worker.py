@@ -189,7 +189,7 @@ class Worker:
             for work in (self._reporter.run(), self._extend_loop(), self._housekeeping.run())
         ]
         try:
-            await self._claim_until_stopped(loops)
+            await self._claim_until_stopped([*loops, *runners])
             self._say(logs.WORKER_STOPPING, held=len(self._book))
             await self._drain()
         finally:
@@ -211,19 +211,19 @@ class Worker:
 
     # Claiming
 
-    async def _claim_until_stopped(self, loops: Sequence[asyncio.Task[None]]) -> None:
-        """Claim; a loop that dies is a bug, which ends the worker instead of crippling it."""
+    async def _claim_until_stopped(self, tasks: Sequence[asyncio.Task[None]]) -> None:
+        """Claim; a loop or runner that dies ends the worker, with its error, and cripples none."""
         with self._engine.wakeup.jobs(self._on_job):
             claiming = asyncio.create_task(self._claim_loop())
             stop = asyncio.create_task(self._stopping.wait())
             try:
-                await asyncio.wait({claiming, stop, *loops}, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait({claiming, stop, *tasks}, return_when=asyncio.FIRST_COMPLETED)
             finally:
                 self._stopping.set()
                 # A claim under way may have taken jobs: its answer is waited for.
                 await asyncio.wait({claiming}, timeout=_GRACE)
                 await cancelled(claiming, stop)
-            for task in (claiming, *loops):
+            for task in (claiming, *tasks):
                 if task.done() and not task.cancelled():
                     task.result()
 
