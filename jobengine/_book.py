@@ -43,7 +43,7 @@ class HeldJob:
     slots: ClassVar[int] = 1
 
     def extended(self) -> None:
-        """Note that the lease is whole again."""
+        """Note that the lease is whole again, or needs no look for a third of its time."""
         self.extend_at = time.monotonic() + self.job.lease_seconds / _EXTENSIONS_PER_LEASE
 
     def stop(self, because: StopCause, reason: str) -> bool:
@@ -159,9 +159,11 @@ class Book:
         return len(self._held)
 
     def add(self, job: Job) -> HeldJob:
-        """Enter a claimed job; a job that comes back replaces its lost lease."""
+        """Enter a claimed job; one that comes back has lost its old lease, and the handler ends."""
         now = time.monotonic()
         period = job.lease_seconds / _EXTENSIONS_PER_LEASE
+        if old := self._held.get(job.job_id):
+            old.stop("lease_lost", "claimed again")
         held = HeldJob(job, job.started_at is not None, claimed=now, extend_at=now + period)
         self._held[job.job_id] = held
         tick = period / 2

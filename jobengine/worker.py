@@ -127,7 +127,8 @@ class Worker:
         At most `concurrency` handlers of the type run at once in this worker. Jobs beyond that wait
         here, with a slot and a lease each, which is kept: they may fill all slots and keep other
         types waiting, while another worker would have time for them. So a limited type deserves a
-        queue, and a worker, of its own.
+        queue, and a worker, of its own. A thread whose job was cancelled or lost runs on and is not
+        counted: meanwhile more than `concurrency` may run.
         """
         _at_least_one("concurrency", concurrency)
 
