@@ -38,11 +38,12 @@ class HeldJob:
     stopped_because: StopCause | None = None
     stop_reason: str = ""
     reported: bool = False
+    begun: bool = False  # its handler; `started` alone says that it may begin
 
     slots: ClassVar[int] = 1
 
     def extended(self) -> None:
-        """Note that the lease is whole again."""
+        """Note that the lease is whole again, or needs no look for a third of its time."""
         self.extend_at = time.monotonic() + self.job.lease_seconds / _EXTENSIONS_PER_LEASE
 
     def stop(self, because: StopCause, reason: str) -> bool:
@@ -89,17 +90,19 @@ class HeldJob:
     def report_of_stop(self) -> Report | None:
         """Say what became of a stopped job; None: nothing that this worker could report."""
         if self.stopped_because == "cancelled":
-            return self._report("cancelled")
+            # A handler that was cut off, or a thread that runs on, may have done its work.
+            uncertain = self.begun and self.job.delivery == "at_most_once"
+            return self._report("unknown" if uncertain else "cancelled", "cancelled")
         if self.stopped_because == "drained" and not self.repeatable:
-            return self._report("unknown")
+            return self._report("unknown", "worker_stopped")
         return None
 
-    def _report(self, outcome: Literal["cancelled", "unknown"]) -> Report:
+    def _report(self, outcome: Literal["cancelled", "unknown"], error_code: str) -> Report:
         return Report(
             job_id=self.job.job_id,
             lease_epoch=self.job.lease_epoch,
             outcome=outcome,
-            error_code="cancelled" if outcome == "cancelled" else "worker_stopped",
+            error_code=error_code,
             error_message=self.stop_reason,
         )
 
@@ -156,9 +159,11 @@ class Book:
         return len(self._held)
 
     def add(self, job: Job) -> HeldJob:
-        """Enter a claimed job; a job that comes back replaces its lost lease."""
+        """Enter a claimed job; one that comes back has lost its old lease, and the handler ends."""
         now = time.monotonic()
         period = job.lease_seconds / _EXTENSIONS_PER_LEASE
+        if old := self._held.get(job.job_id):
+            old.stop("lease_lost", "claimed again")
         held = HeldJob(job, job.started_at is not None, claimed=now, extend_at=now + period)
         self._held[job.job_id] = held
         tick = period / 2

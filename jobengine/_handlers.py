@@ -77,13 +77,13 @@ def as_async(handler: Callable[[W], Any], threads: Threads) -> Callable[[W], Awa
 
 
 async def run_handler(handler: AsyncHandler | None, job: Job) -> Report:
-    """Run the handler; only the cancellation of its runner comes out as an exception."""
+    """Run the handler; only what has to end its runner comes out as an exception."""
     if handler is None:
         return _report(job, "failed", code="no_handler", message=f"no handler for {job.job_type}")
     try:
         return _of_value(job, await handler(job))
-    except (Exception, SystemExit, asyncio.CancelledError) as error:
-        if isinstance(error, asyncio.CancelledError) and _is_being_cancelled():
+    except BaseException as error:
+        if _ends_the_runner(error):
             raise
         return _of_error(job, error)
 
@@ -102,8 +102,8 @@ async def values_of(call: Callable[[], Awaitable[Sequence[Any]]], count: int) ->
     """Return the call's value per job; what it raises instead is the value for each job."""
     try:
         return _fitting(await call(), count)
-    except (Exception, SystemExit, asyncio.CancelledError) as error:
-        if isinstance(error, asyncio.CancelledError) and _is_being_cancelled():
+    except BaseException as error:
+        if _ends_the_runner(error):
             raise
         return [error] * count
 
@@ -121,10 +121,12 @@ def _fitting(answer: Any, count: int) -> Sequence[Any]:
     return answer
 
 
-def _is_being_cancelled() -> bool:
+def _ends_the_runner(error: BaseException) -> bool:
     """Tell a cancellation of the runner from one that the handler met in a task of its own."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
+    if isinstance(error, asyncio.CancelledError):
+        task = asyncio.current_task()
+        return task is not None and task.cancelling() > 0
+    return isinstance(error, KeyboardInterrupt | GeneratorExit)
 
 
 def _of_item(job: Job, value: Any) -> Report:

@@ -36,6 +36,7 @@ class Reporter:
         """Take what became of a job; None: nothing that this worker could report."""
         if report is not None:
             held.reported = True
+            held.extended()  # only where the report is not acknowledged meanwhile
             if not self._reports:  # else both stand so already; this is called for every job
                 self._acknowledged.clear()
                 self._came.set()

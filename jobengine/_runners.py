@@ -93,11 +93,13 @@ class Runners:
         ran = 0
         while True:
             work = await todo.get()
-            if isinstance(work, HeldJob):
-                ended(work, await self._run_one(work))
-            else:
-                await self._run_batch(work)
-            done(work)
+            try:
+                if isinstance(work, HeldJob):
+                    ended(work, await self._run_one(work))
+                else:
+                    await self._run_batch(work)
+            finally:
+                done(work)
             ran += 1
             if ran % _YIELD_EVERY == 0:
                 await asyncio.sleep(0)
@@ -110,6 +112,7 @@ class Runners:
             if not held.started and not held.stopped:
                 await self._start([held])
             if not held.stopped:
+                held.begun = True
                 return await run_handler(self._handlers.get(held.job.job_type), held.job)
         except asyncio.CancelledError:
             if not held.stopped:
@@ -130,6 +133,8 @@ class Runners:
             await self._start([h for h in batch.members if not h.started and not h.stopped])
             if going := [held for held in batch.members if not held.stopped]:
                 handler = self._batch_handlers[batch.job_type]
+                for held in going:
+                    held.begun = True
                 answer = await run_batch_handler(handler, [held.job for held in going])
                 reports = dict(zip(going, answer, strict=True))
         except asyncio.CancelledError:

@@ -6,7 +6,8 @@ EngineError
 ├── InvalidSettleFunction    JE003  its hint holds the statements that mend it
 ├── WrongIsolation           JE004  the call needs READ COMMITTED
 ├── TryAgain                 40001, 40P01, 55P03  nothing happened, the same call may succeed
-├── EngineUnavailable        the server went away; what was sent may have happened
+├── EngineUnavailable        25006 or no code: the server went away, or only reads after a
+│                            failover; what was sent may have happened
 ├── NotInstalled             the schema, a function or a right is missing
 ├── SchemaMismatch           the database is newer than this library, or was altered
 ├── WaitTimeout              the job had not ended in time
@@ -89,6 +90,7 @@ _BY_SQLSTATE: dict[str, type[EngineError]] = {
     "40001": TryAgain,
     "40P01": TryAgain,
     "55P03": TryAgain,
+    "25006": EngineUnavailable,  # a standby, still or again: the next connection may find the other
     "3F000": NotInstalled,
     "42883": NotInstalled,
     "42P01": NotInstalled,

@@ -127,7 +127,8 @@ class Worker:
         At most `concurrency` handlers of the type run at once in this worker. Jobs beyond that wait
         here, with a slot and a lease each, which is kept: they may fill all slots and keep other
         types waiting, while another worker would have time for them. So a limited type deserves a
-        queue, and a worker, of its own.
+        queue, and a worker, of its own. A thread whose job was cancelled or lost runs on and is not
+        counted: meanwhile more than `concurrency` may run.
         """
         _at_least_one("concurrency", concurrency)
 
@@ -189,7 +190,7 @@ class Worker:
             for work in (self._reporter.run(), self._extend_loop(), self._housekeeping.run())
         ]
         try:
-            await self._claim_until_stopped(loops)
+            await self._claim_until_stopped([*loops, *runners])
             self._say(logs.WORKER_STOPPING, held=len(self._book))
             await self._drain()
         finally:
@@ -211,19 +212,19 @@ class Worker:
 
     # Claiming
 
-    async def _claim_until_stopped(self, loops: Sequence[asyncio.Task[None]]) -> None:
-        """Claim; a loop that dies is a bug, which ends the worker instead of crippling it."""
+    async def _claim_until_stopped(self, tasks: Sequence[asyncio.Task[None]]) -> None:
+        """Claim; a loop or runner that dies ends the worker, with its error, and cripples none."""
         with self._engine.wakeup.jobs(self._on_job):
             claiming = asyncio.create_task(self._claim_loop())
             stop = asyncio.create_task(self._stopping.wait())
             try:
-                await asyncio.wait({claiming, stop, *loops}, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait({claiming, stop, *tasks}, return_when=asyncio.FIRST_COMPLETED)
             finally:
                 self._stopping.set()
                 # A claim under way may have taken jobs: its answer is waited for.
                 await asyncio.wait({claiming}, timeout=_GRACE)
                 await cancelled(claiming, stop)
-            for task in (claiming, *loops):
+            for task in (claiming, *tasks):
                 if task.done() and not task.cancelled():
                     task.result()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from typing import Any, get_args
 from uuid import UUID
@@ -57,6 +58,7 @@ shown first, and --yes or an answer is needed.
 contract: sql/engine/functions/retry.sql
 """
 _COUNTED = 1_000_000  # nobody who cancels more needs the number
+_CANCELLED_MAX = 10_000  # by one call
 _FINE = {"ok", "retried", "duplicate"}
 _FINISHED = {
     "ok": "recorded: {0.status}",
@@ -198,11 +200,14 @@ async def _live(engine: JobEngine, options: Options) -> int:
 
 async def _cancel_rounds(engine: JobEngine, options: Options) -> AsyncIterator[Sequence[Cancelled]]:
     wanted = filters(options)
-    limit = min(options.limit, 10_000)
-    while stopped := await engine.cancel(**wanted, reason=options.reason, limit=limit):
+    left = math.inf if options.all else options.limit
+    while left > 0:
+        limit = int(min(left, options.limit, _CANCELLED_MAX))
+        stopped = await engine.cancel(**wanted, reason=options.reason, limit=limit)
         yield stopped
-        if not options.all or len(stopped) < limit:
+        if len(stopped) < limit:
             return
+        left -= limit
 
 
 async def _retry(url: str, options: Options) -> int:

@@ -12,11 +12,11 @@ from uuid import UUID
 from jobengine._cancelling import cancelled
 from jobengine._retrying import persistently
 from jobengine.cli import codes, logs
-from jobengine.cli.options import Options, command, whole
+from jobengine.cli.options import Options, UsageError, command, not_negative, whole
 from jobengine.cli.show import note, say, say_json
 from jobengine.engine import JobEngine
 from jobengine.errors import EngineError
-from jobengine.housekeeping import Housekeeping
+from jobengine.housekeeping import KEEP, Housekeeping
 from jobengine.progress import Progress
 from jobengine.records import Pruned, Swept
 from jobengine.worker import STOP_SIGNALS, Worker
@@ -54,27 +54,37 @@ contract: sql/engine/functions/prune.sql
 
 def add(commands: Any) -> None:
     """Add the commands."""
-    work = command(commands, _work, "Work until SIGTERM or Ctrl-C.", _WORK, json=False)
+    work = command(
+        commands, _work, "Work until SIGTERM or Ctrl-C.", _WORK, check=_check_work, json=False
+    )
     work.add_argument("app", nargs="?", metavar="MODULE:FACTORY", help="makes the worker")
     work.add_argument(
-        "--keep-days", type=float, default=30.0, help="housekeeping removes older ended jobs"
+        "--keep-days",
+        type=not_negative,
+        help="without MODULE:FACTORY: older ended jobs are removed (default: 30)",
     )
     work.add_argument("--log-format", choices=logs.FORMATS, default="text", help="(default: text)")
     work.add_argument(
         "--log-level", choices=logs.LEVELS, default="warning", help="(default: warning)"
     )
     sweep = command(commands, _sweep, "Take back run-out leases, expire, settle again.", _SWEEP)
-    sweep.add_argument("--limit", type=int, default=1000, help="of each kind (default: 1000)")
+    sweep.add_argument("--limit", type=whole(1), default=1000, help="of each kind (default: 1000)")
     sweep.add_argument("--all", action="store_true", help="until nothing is left")
     prune = command(commands, _prune, "Remove jobs that ended long ago.", _PRUNE)
-    prune.add_argument("--keep-days", type=float, required=True, metavar="N")
+    prune.add_argument("--keep-days", type=not_negative, required=True, metavar="N")
     prune.add_argument("--limit", type=whole(1), default=10_000, help="a step (default: 10000)")
+
+
+def _check_work(options: Options) -> None:
+    if options.app is not None and options.keep_days is not None:
+        raise UsageError("--keep-days is for `work` alone: with a factory Worker(keep=…) says it")
 
 
 async def _work(url: str, options: Options) -> int:
     async with JobEngine(url) as engine:
         if options.app is None:
-            await _keep_house(engine, options.keep_days * DAY)
+            keep = KEEP if options.keep_days is None else options.keep_days * DAY
+            await _keep_house(engine, keep)
         else:
             worker = _worker(options.app, engine)
             await worker.run(signals=STOP_SIGNALS)
@@ -114,8 +124,11 @@ async def _keep_house(engine: JobEngine, keep: float) -> None:
     await persistently(house.sweep, "sweep", stop)
     await persistently(house.prune, "prune", stop)
     keeping = asyncio.create_task(house.run())
-    await stop.wait()
-    await cancelled(keeping)
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait({keeping, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    await cancelled(keeping, stopping)
+    if not keeping.cancelled():
+        keeping.result()  # it ends by an error only
 
 
 async def _sweep(url: str, options: Options) -> int:

@@ -120,6 +120,13 @@ def positive(text: str) -> float:
     return float(text)
 
 
+def not_negative(text: str) -> float:
+    """Read a number from 0."""
+    if not 0 <= float(text) < float("inf"):
+        raise argparse.ArgumentTypeError("a number from 0")
+    return float(text)
+
+
 def moment(text: str) -> datetime:
     """Read a time that says its zone."""
     try:

@@ -92,6 +92,8 @@ def _follows(key: _Key, differing: dict[_Key, _Object]) -> bool:
     if kind == "index":
         line = (differing[key].missing + differing[key].unexpected)[0]
         owner = line.partition(" ON jobengine.")[2].split(" ")[0]
+        if any(_brings(*constraint, line, differing[key]) for constraint in differing.items()):
+            return True
     elif kind == "grant":
         owner = name.split(" ")[-1]
     of_table = kind in {"column", "constraint", "index", "policy", "grant", "owner"}
@@ -99,6 +101,20 @@ def _follows(key: _Key, differing: dict[_Key, _Object]) -> bool:
     return (
         of_table and (_whole(differing, "table", owner) or _whole(differing, "view", owner))
     ) or (of_function and _whole(differing, "function", owner))
+
+
+def _brings(key: _Key, constraint: _Object, index: str, difference: _Object) -> bool:
+    """Tell whether the key constraint is missing, or too much, and the index with it."""
+    kind, definition = key
+    match = re.fullmatch(r"jobengine\.(\S+) (?:PRIMARY KEY|UNIQUE) (.+)", definition)
+    return (
+        kind == "constraint"
+        and match is not None
+        and index.startswith("index CREATE UNIQUE INDEX ")
+        and index.endswith(f" ON jobengine.{match[1]} USING btree {match[2]}")
+        and bool(constraint.missing) == bool(difference.missing)
+        and bool(constraint.unexpected) == bool(difference.unexpected)
+    )
 
 
 def _whole(differing: dict[_Key, _Object], kind: str, name: str) -> bool:
@@ -280,10 +296,8 @@ def _restore(key: _Key, _difference: _Object) -> str:
 
 def _remove(key: _Key, difference: _Object) -> str:
     kind, name = key
-    if kind == "function":
-        return "\n".join(map(_drop_function, difference.unexpected))
-    if kind == "index":
-        return _index(key, difference)
+    if removal := _REMOVALS.get(kind):
+        return removal(key, difference)
     if kind in {"trigger", "policy"}:
         table, own = name.split(" ")
         return f"drop {kind} {own} on jobengine.{table};"
@@ -295,12 +309,35 @@ def _remove(key: _Key, difference: _Object) -> str:
     return f"-- move it to a schema of your own: {difference.unexpected[0]}"
 
 
+def _remove_function(_key: _Key, difference: _Object) -> str:
+    return "\n".join(map(_drop_function, difference.unexpected))
+
+
+def _remove_constraint(key: _Key, _difference: _Object) -> str:
+    """Say how to find its name, which `verify` does not compare."""
+    table, _, definition = key[1].partition(" ")
+    which = f"conrelid = '{table}'::regclass and pg_get_constraintdef(oid) = {_quoted(definition)}"
+    return (
+        f"-- find its name:  select conname from pg_constraint where {which};\n"  # noqa: S608
+        f"-- then:  alter table {table} drop constraint NAME;"
+    )
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
 _JUDGES: dict[str, Callable[[str, _Object], Iterator[Finding]]] = {
     "migration": _migration,
     "grant": _grant,
     "public grant": _public_grant,
     "owner": _owner,
     "table": _table,
+}
+_REMOVALS: dict[str, Callable[[_Key, _Object], str]] = {
+    "function": _remove_function,
+    "index": _index,
+    "constraint": _remove_constraint,
 }
 _REMEDIES: dict[str, Callable[[_Key, _Object], str]] = {
     "function": _function,

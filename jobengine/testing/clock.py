@@ -84,5 +84,9 @@ def _as_owner(connection: psycopg.Connection[Any]) -> Iterator[psycopg.Cursor[An
             raise NotInstalled
         owner, before = roles
         cursor.execute("select set_config('role', %s, false)", (owner,))
-        yield cursor
-        cursor.execute("select set_config('role', %s, false)", (before,))
+        try:
+            yield cursor
+        finally:
+            # A transaction that failed takes the role back by itself.
+            if connection.info.transaction_status != TransactionStatus.INERROR:
+                cursor.execute("select set_config('role', %s, false)", (before,))

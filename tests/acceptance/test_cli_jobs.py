@@ -320,6 +320,14 @@ def test_cancel_and_retry_by_id(jobengine: CommandLine, db: Db) -> None:
     assert scalar(db, "select count(*) from jobengine.ready where run_at > '2039-01-01'") == 1
 
 
+def test_a_limit_above_what_one_call_takes_is_reached(jobengine: CommandLine, db: Db) -> None:
+    for _ in range(2):
+        enqueue(db, 6000)
+    said = jobengine("cancel", "--queue", "default", "--limit", "10005", "--yes")
+    assert (said.code, said.out) == (0, "cancelled: 10,005 ok\n")
+    assert statuses(db) == {"cancelled": 10_005, "pending": 1995}
+
+
 def test_cancel_and_retry_by_filter(jobengine: CommandLine, db: Db) -> None:
     enqueue(db, 2500)
     enqueue(db, 5, "careful")

@@ -12,8 +12,11 @@ from pathlib import Path
 import orjson
 import pytest
 
+from jobengine import JobEngine
+from jobengine.cli import house
+from jobengine.housekeeping import KEEP, Housekeeping
 from tests.acceptance.command_line import PATIENCE, CommandLine
-from tests.acceptance.world import Db, as_owner, counts, scalar, until
+from tests.acceptance.world import Db, as_owner, counts, in_loop, scalar, until, within
 
 APP = """
 import asyncio
@@ -143,6 +146,43 @@ def test_an_app_that_is_none_is_named(jobengine: CommandLine, app: str, message:
     assert (said.code, said.out) == (1, "")
     assert message in said.err
     assert "Traceback" not in said.err
+
+
+def test_what_a_worker_keeps_is_said_by_its_factory(jobengine: CommandLine) -> None:
+    said = jobengine("work", "app:make", "--keep-days", "90")
+    assert (said.code, said.out) == (2, "")
+    assert "Worker(keep=…)" in said.err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("work", "--keep-days", "-1"),
+        ("prune", "--keep-days", "-1"),
+        ("prune", "--keep-days", "nan"),
+        ("sweep", "--limit", "0"),
+    ],
+    ids=" ".join,
+)
+def test_numbers_out_of_range_are_wrong_usage(
+    jobengine: CommandLine, arguments: tuple[str, ...]
+) -> None:
+    said = jobengine(*arguments)
+    assert (said.code, said.out) == (2, "")
+    assert f"argument {arguments[1]}: " in said.err
+
+
+@in_loop
+async def test_a_housekeeper_that_dies_ends_the_command(
+    db: Db, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(_: Housekeeping) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(Housekeeping, "run", broken)
+    async with JobEngine(database_url) as engine:
+        with pytest.raises(ZeroDivisionError):
+            await within(house._keep_house(engine, KEEP))
 
 
 def test_without_an_app_it_keeps_house(jobengine: CommandLine, db: Db) -> None:

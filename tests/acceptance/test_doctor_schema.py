@@ -94,6 +94,21 @@ FAULTS: dict[str, tuple[str, str, bool]] = {
         "missing",
         True,
     ),
+    "primary key dropped": (
+        "alter table jobengine.lease drop constraint lease_pkey cascade",
+        "missing",
+        True,
+    ),
+    "unique constraint that is not ours": (
+        "alter table jobengine.failure add constraint mine unique (failed_at, agent_id)",
+        "unexpected",
+        False,
+    ),
+    "constraint that is not ours": (
+        "alter table jobengine.failure add constraint mine check (agent_id <> 'it''s')",
+        "unexpected",
+        False,
+    ),
     "column dropped": ("alter table jobengine.failure drop column agent_id", "missing", True),
     "column of another type": (
         "alter table jobengine.failure alter column attempt type bigint",
@@ -163,6 +178,19 @@ def test_a_difference_is_one_finding(
     if mends:
         follow(found[0], url, tmp_path)
         assert codes(url) == []
+
+
+def test_the_remedy_of_a_constraint_that_is_not_ours_finds_its_name(own_database_url: str) -> None:
+    with psycopg.connect(own_database_url, autocommit=True) as conn:
+        conn.execute(
+            "alter table jobengine.failure add constraint mine check (agent_id <> 'it''s')"
+        )
+        (found,) = findings(own_database_url)
+        query = found.remedy.splitlines()[0].removeprefix("-- find its name:  ")
+        assert conn.execute(query.encode()).fetchall() == [("mine",)]
+        last = found.remedy.splitlines()[1].removeprefix("-- then:  ")
+        conn.execute(last.replace("NAME", "mine").encode())
+    assert codes(own_database_url) == []
 
 
 def test_a_database_without_the_engine_is_examined_as_far_as_it_goes(

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import psycopg
 import pytest
 
-from jobengine import InvalidArgument, JobEngine, NotInstalled, sync
+from jobengine import EngineError, InvalidArgument, JobEngine, NotInstalled, sync
 from jobengine.testing import Clock
 from tests.acceptance.world import Db, in_loop, scalar
 
@@ -80,6 +80,15 @@ def test_the_role_of_the_connection_comes_back(
         assert owner.execute("select current_user").fetchall() == [("jobengine_operator",)]
         owner.execute("reset role")
         clock.remove()
+
+
+def test_the_role_comes_back_after_a_failure(
+    owner: psycopg.Connection[tuple[object, ...]],
+) -> None:
+    with owner, Clock(owner) as clock:
+        with pytest.raises(EngineError):
+            clock.advance(float("inf"))
+        assert owner.execute("show role").fetchall() == [("none",)]
 
 
 def test_a_transaction_takes_its_clock_with_it(

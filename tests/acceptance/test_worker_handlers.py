@@ -326,6 +326,27 @@ async def test_a_handler_that_exits_fails_its_job_and_not_the_worker(
     assert (found.status, found.attempt, found.error_code) == ("failed", 3, "SystemExit")
 
 
+class Unusual(BaseException):
+    """What some libraries raise so that `except Exception` does not stop it."""
+
+
+async def unusual(_: Job) -> None:
+    raise Unusual
+
+
+def unusual_in_a_thread(_: Job) -> None:
+    raise Unusual
+
+
+@pytest.mark.parametrize("handler", [unusual, unusual_in_a_thread])
+@in_loop
+async def test_whatever_a_handler_raises_fails_its_job_and_not_the_worker(
+    db: Db, database_url: str, handler: Any
+) -> None:
+    found = await outcome(database_url, handler)
+    assert (found.status, found.attempt, found.error_code) == ("failed", 3, "Unusual")
+
+
 async def cancelled_from_inside(_: Job) -> None:
     """What awaiting a task that somebody else cancelled does."""
     task = asyncio.create_task(asyncio.sleep(3600))

@@ -10,7 +10,7 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from jobengine import Job, JobEngine, NewJob, Report, Worker
+from jobengine import Job, JobEngine, NewJob, NotInstalled, Report, Worker
 from jobengine.testing import Clock
 from tests.acceptance.handlers import Gate, Stubborn
 from tests.acceptance.world import (
@@ -22,9 +22,11 @@ from tests.acceptance.world import (
     ends,
     enqueue,
     in_loop,
+    register,
     scalar,
     site,
     until,
+    within,
     working,
 )
 
@@ -203,6 +205,86 @@ async def test_a_sync_handler_whose_job_is_cancelled_is_not_waited_for(
             await engine.cancel([job_id])
             assert (await end(engine, job_id)).status == "cancelled"
             gate.set()
+
+
+@pytest.mark.parametrize("how", ["async", "thread", "batch"])
+@in_loop
+async def test_an_at_most_once_job_whose_begun_handler_is_cancelled_is_unknown(
+    db: Db, clock: Clock, database_url: str, how: str
+) -> None:
+    async with site(database_url) as engine:
+        (job_id,) = await enqueue(engine, 1, job_type="careful", lease=0.3)
+        begun, gate = asyncio.Event(), asyncio.Event()
+        loop = asyncio.get_running_loop()
+
+        async def fill(_: object) -> None:
+            begun.set()
+            await gate.wait()
+
+        def fill_in_a_thread(_: Job) -> None:
+            asyncio.run_coroutine_threadsafe(fill(None), loop).result()
+
+        worker = Worker(engine)
+        if how == "batch":
+            worker.handles_batch("careful", size=3)(fill)
+        else:
+            worker.handles("careful")(fill_in_a_thread if how == "thread" else fill)
+        async with working(worker):
+            await begun.wait()
+            await engine.cancel([job_id], reason="too late")
+            found = await end(engine, job_id)
+            gate.set()
+        assert (found.status, found.error_code) == ("unknown", "cancelled")
+        assert found.error_message == "too late"
+
+
+@in_loop
+async def test_an_at_most_once_job_that_is_cancelled_before_its_handler_begins_is_cancelled(
+    db: Db, clock: Clock, database_url: str
+) -> None:
+    async with site(database_url) as engine:
+        job_id, waiting = await enqueue(engine, 2, job_type="careful", lease=0.3)
+        gate = Gate()
+        worker = Worker(engine)
+        worker.handles("careful", concurrency=1)(gate)
+        async with working(worker):
+            await until(lambda: gate.begun == [job_id])
+            await engine.cancel([waiting])
+            assert (await end(engine, waiting)).status == "cancelled"
+            gate.open()
+            assert (await end(engine, job_id)).status == "completed"
+        assert gate.begun == [job_id]
+
+
+@in_loop
+async def test_a_worker_that_may_not_start_jobs_ends_with_that_error(
+    empty_database_url: str,
+) -> None:
+    async with JobEngine(empty_database_url) as engine:
+        await engine.install()
+        await register(engine)
+        async with engine.connection() as conn:
+            await conn.execute("alter function jobengine.start rename to start_elsewhere")
+        await enqueue(engine, 1, job_type="careful")
+        with pytest.raises(NotInstalled, match="start"):
+            await within(worker_of(engine, Gate()).run())
+
+
+@in_loop
+async def test_a_worker_whose_task_is_cancelled_leaves_no_handler_behind(
+    db: Db, database_url: str
+) -> None:
+    async with site(database_url) as engine:
+        await enqueue(engine, 2)
+        gate = Gate()
+        worker = worker_of(engine, gate)
+        running = asyncio.create_task(worker.run())
+        await until(lambda: len(gate.begun) == 2)
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await within(running)
+        assert len(gate.cancelled) == 2
+        assert not worker.abandoned
 
 
 @in_loop

@@ -9,8 +9,9 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from jobengine import NO_TENANT, Job
+from jobengine import NO_TENANT, Job, JobEngine, Report
 from jobengine._book import Batch, Book
+from jobengine._reporter import Reporter
 from tests.acceptance.world import in_loop, within
 
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
@@ -62,6 +63,21 @@ async def test_a_lease_is_due_after_a_third_of_its_time() -> None:
 
 
 @in_loop
+async def test_a_job_is_extended_while_its_report_is_under_way_only_after_a_third_of_its_lease(
+    database_url: str,
+) -> None:
+    book = Book()
+    held = book.add(job(lease=3600))
+    held.extend_at -= 1200
+    reporter = Reporter(JobEngine(database_url), book, "anna")
+    report = Report(job_id=held.job.job_id, lease_epoch=1, outcome="completed")
+    reporter.ended(held, report)
+    assert book.due_for_extension() == []
+    held.extend_at -= 1200
+    assert book.due_for_extension() == [held]
+
+
+@in_loop
 async def test_a_job_that_is_stopped_is_not_extended_any_more() -> None:
     book = Book()
     held = book.add(job(lease=3600))
@@ -74,7 +90,11 @@ async def test_a_job_that_is_stopped_is_not_extended_any_more() -> None:
 async def test_a_job_that_comes_back_replaces_its_lost_lease() -> None:
     book = Book()
     job_id = uuid4()
-    old, new = book.add(job(60, job_id)), book.add(job(60, job_id, epoch=2))
+    old = book.add(job(60, job_id))
+    old.runner = runner = Counting()
+    new = book.add(job(60, job_id, epoch=2))
+    assert (old.stopped_because, runner.cancelled, new.stopped) == ("lease_lost", 1, False)
+    assert old.report_of_stop() is None
     assert book.unreported() == [new]
     book.remove(old)
     assert book.unreported() == [new]

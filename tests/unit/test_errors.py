@@ -40,7 +40,7 @@ KINDS = {
     "57P01": EngineUnavailable,
     "53300": EngineUnavailable,
     "22012": EngineError,
-    "25006": EngineError,
+    "25006": EngineUnavailable,
     "P0001": EngineError,
 }
 

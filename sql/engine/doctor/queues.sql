@@ -1,6 +1,7 @@
 -- jobengine doctor, queues: the queues whose due jobs are oldest, and when somebody last claimed from each.
 -- Reads: jobengine.ready, jobengine.lease, jobengine.ended, jobengine.job
 -- Rights: jobengine_operator, or the owner
+-- A lease that has not run out counts as a claim of now: who keeps it serves the queue, however long the job takes.
 -- Claims are seen in leases and in the 1,000 newest ended jobs, and the 1,000 before the queue's first due one.
 select
     d.tenant_id,
@@ -18,7 +19,9 @@ from (
     limit 100
 ) d
 left join lateral (
-    select max(l.claimed_at) as claimed_at from jobengine.lease l
+    select max(case when l.lease_expires_at > clock_timestamp() then clock_timestamp() else l.claimed_at end)
+        as claimed_at
+    from jobengine.lease l
     where l.tenant_id = d.tenant_id and l.queue = d.queue and not l.lapsed
 ) held on true
 left join lateral (

@@ -24,8 +24,8 @@ BUGS = (
         edits=(
             module(
                 "_book",
-                '            return self._report("unknown")\n        return None\n',
-                '            return self._report("unknown")\n        return self._report("unknown")\n',
+                '"worker_stopped")\n        return None\n',
+                '"worker_stopped")\n        return self._report("unknown", "worker_stopped")\n',
             ),
         ),
         found_by="tests/acceptance/test_worker_leases.py::"
@@ -68,6 +68,32 @@ BUGS = (
         ),
         found_by="tests/acceptance/test_worker_drain.py::"
         "test_after_the_deadline_what_began_and_may_not_run_again_is_unknown",
+    ),
+    Mutant(
+        name="a begun at-most-once job that is cancelled did nothing",
+        breaks="An order that a thread still fills is shown as cancelled, and is made again.",
+        edits=(
+            module(
+                "_book",
+                'self.begun and self.job.delivery == "at_most_once"',
+                'not self.begun and self.job.delivery == "at_most_once"',
+            ),
+        ),
+        found_by="tests/acceptance/test_worker_leases.py::"
+        "test_an_at_most_once_job_whose_begun_handler_is_cancelled_is_unknown",
+    ),
+    Mutant(
+        name="nobody looks after the runners",
+        breaks="A worker whose runner died keeps its slot and its job for ever, with a lease.",
+        edits=(
+            module(
+                "worker",
+                "self._claim_until_stopped([*loops, *runners])",
+                "self._claim_until_stopped(loops)",
+            ),
+        ),
+        found_by="tests/acceptance/test_worker_leases.py::"
+        "test_a_worker_that_may_not_start_jobs_ends_with_that_error",
     ),
     Mutant(
         name="a drain gives nothing back",
