@@ -41,6 +41,9 @@ async def next_job(call: Call) -> models.AgentJob | models.NoJobs | Response:
             job = await _outcome(call.service, waiter, gone)
             if gone.done() or job is None:
                 return NO_JOBS
+            if not await call.service.keys.still(call.holder):
+                await call.service.longpoll.leave(waiter)
+                raise Problem("agent_key_revoked")
             if found := await _hand_over(call.service, job, gone, ack=query.ack):
                 return found
     finally:
@@ -72,7 +75,8 @@ async def _hand_over(
     """Begin the job for an agent that will not do so itself, as the last act before the answer.
 
     None where the lease is over already. While nothing of the answer is written, the agent cannot
-    have begun: a job whose client leaves by then waits again, at no cost.
+    have begun: a job whose client leaves by then waits again, at no cost. One that an earlier
+    answer began stays begun: the agent may be at it.
     """
     lease_expires_at = job.lease_expires_at
     if not ack:
@@ -81,7 +85,8 @@ async def _hand_over(
             return None
         lease_expires_at = started.lease_expires_at or lease_expires_at
         if gone.done():
-            await _put_back(service, job)
+            if started.verdict == "ok":
+                await _put_back(service, job)
             return NO_JOBS
     service.metrics.jobs_delivered += 1
     return _agent_job(job, lease_expires_at, begun=not ack or job.started_at is not None)

@@ -55,8 +55,8 @@ async def revoke(call: Call) -> models.Agent:
 
 
 async def _changed(call: Call, agent_id: UUID) -> None:
-    """Forget the old key here at once, and in the other processes."""
-    call.service.keys.forget(agent_id)
+    """Forget the old key and end its poll here at once, and in the other processes."""
+    call.service.forget(agent_id)
     await call.service.redis.announce(agent_id)
 
 

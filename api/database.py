@@ -25,6 +25,8 @@ _AS = (
     "select set_config('role', %s, true), set_config('request.jwt.claims', %s, true),"
     " set_config('request.jwt.claim.sub', %s, true)"
 )
+_AS_USER = _AS + ", set_config('statement_timeout', %s, true)"
+USER_STATEMENT = "8s"  # what a user's statement may take; then the answer is `busy`
 
 
 def create_pool(url: str, size: int) -> Pool:
@@ -56,7 +58,7 @@ async def as_user(pool: Pool, claims: Mapping[str, Any]) -> AsyncIterator[Connec
     """Yield a connection whose transaction is the user's."""
     text = orjson.dumps(claims).decode()
     async with pool.connection() as conn, conn.transaction():
-        await conn.execute(_AS, ("authenticated", text, str(claims["sub"])))
+        await conn.execute(_AS_USER, ("authenticated", text, str(claims["sub"]), USER_STATEMENT))
         yield conn
 
 

@@ -84,6 +84,7 @@ class Endpoint:
     query: type[BaseModel] | None = None
     body: Any = None
     problems: tuple[str, ...] = ()
+    head: bool = True  # a GET is served as HEAD too, unless it changes something
 
     @property
     def parameters(self) -> list[str]:

@@ -92,6 +92,7 @@ class AgentKeys:
         self._announced = announced
         self._known: OrderedDict[UUID, _Known] = OrderedDict()
         self._owners: dict[bytes, UUID] = {}
+        self._changes = 0  # how often something was to be forgotten
         self._failures = Failures(failures)
         self._verifying: dict[tuple[str, bytes], asyncio.Future[bool]] = {}
         self._pending = 0
@@ -101,12 +102,25 @@ class AgentKeys:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def forget(self, agent_id: UUID | None) -> None:
-        """Ask the database again about this agent; None: about all."""
+        """Ask the database again about this agent; None: about all.
+
+        What the database is being asked meanwhile may be older than that, and is not kept.
+        """
+        self._changes += 1
         if agent_id is None:
             self._known.clear()
             self._owners.clear()
-        elif known := self._known.pop(agent_id, None):
-            self._disown(known)
+        else:
+            self._drop(agent_id)
+
+    async def still(self, agent: Agent) -> bool:
+        """Tell whether the agent is let in still: the last look before it is given a job.
+
+        A process that hears of changes knows; a deaf one asks the database.
+        """
+        look = self._load if self._announced() else self._ask
+        known = await look(agent.agent_id)
+        return known is not None and not _revoked(known)
 
     async def make(self) -> NewKey:
         """Return a new key; `overloaded` while too many hashes are being made."""
@@ -119,10 +133,13 @@ class AgentKeys:
         """Return the agent whose key this is.
 
         Raises `agent_key_invalid`, `agent_mismatch` where the key is known to be another agent's,
-        `agent_key_revoked`, or `too_many_failed_keys`, which a right key never meets.
+        `agent_key_revoked`, or `too_many_failed_keys`. That meets a right key only where it comes
+        from an address of too many wrong ones, and the agent is not known here yet.
         """
         if not key or len(key.encode()) > LONGEST_KEY:
             raise self._failed(agent_id, address)
+        if agent_id not in self._known and (wait := self._failures.wait(address)):
+            raise Problem("too_many_failed_keys", retry_after=wait)
         digest = digest_of(key)
         known = await self._load(agent_id)
         if known is None:
@@ -130,7 +147,7 @@ class AgentKeys:
             raise self._failed(agent_id, address)
         if not _has(known.credentials, digest) and not await self._slowly(known, key, digest):
             raise self._failed(agent_id, address, digest)
-        if known.credentials.revoked_at is not None:
+        if _revoked(known):
             raise Problem("agent_key_revoked")
         return known.agent
 
@@ -149,8 +166,8 @@ class AgentKeys:
         return known
 
     async def _ask(self, agent_id: UUID) -> _Known | None:
-        self.forget(agent_id)
-        at = time.monotonic()
+        self._drop(agent_id)
+        at, changes = time.monotonic(), self._changes
         async with as_service(self._pool) as conn:
             credentials = await calls.agent_credentials(conn, agent_id=agent_id)
             queues = await calls.agent_queues(conn, agent_ids=[agent_id])
@@ -158,7 +175,8 @@ class AgentKeys:
             return None
         places = tuple(queues[0].queues) if queues else ()
         known = _Known(credentials, Agent(agent_id, credentials.user_id, places), at, _jitter())
-        self._remember(known)
+        if changes == self._changes:
+            self._remember(known)
         return known
 
     def _remember(self, known: _Known) -> None:
@@ -168,6 +186,10 @@ class AgentKeys:
         while len(self._known) > CACHED_AGENTS:
             _, oldest = self._known.popitem(last=False)
             self._disown(oldest)
+
+    def _drop(self, agent_id: UUID) -> None:
+        if known := self._known.pop(agent_id, None):
+            self._disown(known)
 
     def _disown(self, known: _Known) -> None:
         if known.credentials.key_digest:
@@ -204,6 +226,11 @@ class AgentKeys:
 
     def _done(self, _: asyncio.Future[T]) -> None:
         self._pending -= 1
+
+
+def _revoked(known: _Known) -> bool:
+    """Without queues it was revoked between the two questions."""
+    return known.credentials.revoked_at is not None or not known.agent.queues
 
 
 def _has(credentials: Credentials, digest: bytes) -> bool:

@@ -25,4 +25,15 @@ class Failures:
         self._counts[name] = (began, count + 1)
         if len(self._counts) > REMEMBERED:
             self._counts.popitem(last=False)
-        return 0 if count < self._free else max(1, round(began + WINDOW_SECONDS - now))
+        return 0 if count < self._free else _left(began, now)
+
+    def wait(self, name: str) -> int:
+        """Return what `add` would, and count nothing."""
+        now = time.monotonic()
+        began, count = self._counts.get(name, (now, 0))
+        over = count >= self._free and now - began < WINDOW_SECONDS
+        return _left(began, now) if over else 0
+
+
+def _left(began: float, now: float) -> int:
+    return max(1, round(began + WINDOW_SECONDS - now))

@@ -32,6 +32,7 @@ log = logging.getLogger("api.longpoll")
 
 BATCH = 200  # agents that one claim asks for
 LOOK_SECONDS = (15.0, 30.0)  # an agent looks for itself so often
+OUSTED_SECONDS = 1.0  # an agent's older poll ends so late: two of one key do not chase each other
 RENEW_SECONDS = 60.0  # the sleepers are written anew so often
 DOZE_SECONDS = 180.0  # and forgotten by the engine after so long, should this process be gone
 IDLE_SECONDS = 45.0  # an agent that has not polled for so long is not announced jobs any more
@@ -47,15 +48,24 @@ class Waiter:
     answer: asyncio.Future[Job | None]
     timer: asyncio.TimerHandle | None = None
     asking: bool = False
+    ousted: bool = False  # by a newer poll: its client may be gone, so it gets no job
 
     def resolve(self, job: Job | None) -> bool:
-        """Answer the poll; False where it is over already."""
+        """Answer the poll; False where it is over already, or may have no job."""
+        if self.answer.done() or (self.ousted and job is not None):
+            return False
         if self.timer is not None:
             self.timer.cancel()
-        if self.answer.done():
-            return False
         self.answer.set_result(job)
         return True
+
+    def oust(self) -> None:
+        """Have the poll answered with no job, soon."""
+        self.ousted = True
+        if self.timer is not None:
+            self.timer.cancel()
+        left = min(OUSTED_SECONDS, max(0.0, self.until - time.monotonic()))
+        self.timer = asyncio.get_running_loop().call_later(left, self.resolve, None)
 
 
 @dataclass(eq=False, slots=True)
@@ -95,10 +105,17 @@ class LongPoll:
             if place.waiter:
                 place.waiter.resolve(None)
 
+    def forget(self, agent_id: UUID | None) -> None:
+        """Answer the agent's poll with no job: its next one shows its key again; None: all."""
+        ids = list(self._places) if agent_id is None else [agent_id]
+        for place in [self._places[known] for known in ids if known in self._places]:
+            self._drop(place)
+
     def poll(self, agent: Agent, *, seconds: float, request_id: UUID | None) -> Waiter:
         """Begin a poll; its `answer` comes after `seconds` at the latest, None for no job.
 
-        One poll per agent: an older one is answered with no job. The caller ends it with `leave`.
+        One poll per agent: an older one is answered with no job, a second later. The caller ends it
+        with `leave`.
         """
         loop = asyncio.get_running_loop()
         waiter = Waiter(agent, request_id, time.monotonic() + seconds, loop.create_future())
@@ -107,7 +124,7 @@ class LongPoll:
             return waiter
         place = self._place(agent)
         if place.waiter:
-            place.waiter.resolve(None)
+            place.waiter.oust()
         place.waiter, place.polled = waiter, time.monotonic()
         if seconds > 0:
             waiter.timer = loop.call_later(seconds, self._over, waiter)
@@ -153,6 +170,7 @@ class LongPoll:
     def _drop(self, place: _Place) -> None:
         if place.waiter:
             place.waiter.resolve(None)
+            place.waiter = None
         if place.look:
             place.look.cancel()
         self._places.pop(place.agent.agent_id, None)
@@ -230,6 +248,10 @@ class LongPoll:
             await self._doze(waiter for waiter in batch if waiter.agent.agent_id not in covered)
         except EngineError as error:
             self._fail(batch, error)
+        except Exception as error:
+            # A mistake of ours: these polls fail, and the claimer goes on for the others.
+            log.exception("a claim for %d agents failed", len(batch))
+            self._fail(batch, error)
 
     def _covered(self, waiter: Waiter) -> bool:
         place = self._places.get(waiter.agent.agent_id)
@@ -293,7 +315,7 @@ class LongPoll:
         for place in places:
             place.covered = True
 
-    def _fail(self, batch: Sequence[Waiter], error: EngineError) -> None:
+    def _fail(self, batch: Sequence[Waiter], error: Exception) -> None:
         for waiter in batch:
             waiter.asking = False
             self._vacate(waiter)
@@ -305,13 +327,17 @@ class LongPoll:
                 waiter.answer.set_exception(error)
 
     async def _release(self, jobs: Sequence[Job]) -> None:
-        """Give jobs back; where that fails their leases run out, and no attempt is spent."""
-        if not jobs:
+        """Give jobs back; where that fails their leases run out, and no attempt is spent.
+
+        One that an earlier answer began stays with its agent.
+        """
+        leases = [Lease(job.job_id, job.lease_epoch) for job in jobs if job.started_at is None]
+        if not leases:
             return
         try:
-            await self._engine.release([Lease(job.job_id, job.lease_epoch) for job in jobs])
+            await self._engine.release(leases)
         except EngineError as error:
-            log.warning("%d unwanted jobs wait for their leases to end: %s", len(jobs), error)
+            log.warning("%d unwanted jobs wait for their leases to end: %s", len(leases), error)
 
     # Sleepers
 

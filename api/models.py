@@ -13,12 +13,16 @@ from typing import Annotated, Literal, TypeAlias
 from uuid import UUID
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, WithJsonSchema
+
+LONGEST_TEXT = 10_000  # characters
 
 Number = Annotated[Decimal, WithJsonSchema({"type": "number"})]
 Json: TypeAlias = dict[str, JsonValue]
 Name = Annotated[str, Field(min_length=1, max_length=200)]
-Text = Annotated[str, Field(max_length=2000)]
+Title = Annotated[str, Field(min_length=1, max_length=100)]
+# A compiler's log may be longer: what the engine keeps of it is better than no report at all.
+Text = Annotated[str, AfterValidator(lambda text: text[:LONGEST_TEXT])]
 Epoch = Annotated[int, Field(ge=0, le=2**31 - 1)]
 JobStatus: TypeAlias = Literal[
     "pending", "claimed", "running", "completed", "failed", "cancelled", "expired", "unknown"
@@ -48,7 +52,7 @@ class Answer(BaseModel):
 class Pair(Body):
     """Who the new agent is, and the account that it works on."""
 
-    name: Name
+    name: Title
     broker_connection_id: UUID | None = None
 
 
@@ -270,10 +274,10 @@ class Cancelled(Answer):
 class NewConnection(Changes):
     """A broker account."""
 
-    name: Name
-    broker: Name | None = None
-    server: Name | None = None
-    login: Name | None = None
+    name: Title
+    broker: Title | None = None
+    server: Title | None = None
+    login: Title | None = None
     account_currency: Annotated[str, Field(pattern="^[A-Z]{3}$")] | None = None
     account_mode: Literal["demo", "real", "contest"] | None = None
     margin_mode: Literal["hedging", "netting"] | None = None
@@ -285,10 +289,10 @@ class NewConnection(Changes):
 class ConnectionChanges(Changes):
     """What to change of a broker account; null clears a field that may be empty."""
 
-    name: Name = ""
-    broker: Name | None = None
-    server: Name | None = None
-    login: Name | None = None
+    name: Title = ""
+    broker: Title | None = None
+    server: Title | None = None
+    login: Title | None = None
     account_currency: Annotated[str, Field(pattern="^[A-Z]{3}$")] | None = None
     account_mode: Literal["demo", "real", "contest"] | None = None
     margin_mode: Literal["hedging", "netting"] | None = None
@@ -321,21 +325,21 @@ class Connection(Answer):
 
 Percent = Annotated[
     Decimal,
-    Field(ge=0, le=100, decimal_places=2, allow_inf_nan=False),
-    WithJsonSchema({"type": "number", "minimum": 0, "maximum": 100}),
+    Field(ge=Decimal("0.01"), le=100, decimal_places=2, allow_inf_nan=False),
+    WithJsonSchema({"type": "number", "minimum": 0.01, "maximum": 100}),
 ]
 Volume = Annotated[
     Decimal,
-    Field(gt=0, le=1_000_000, decimal_places=8, allow_inf_nan=False),
-    WithJsonSchema({"type": "number", "exclusiveMinimum": 0, "maximum": 1_000_000}),
+    Field(gt=0, le=99_999_999_999, decimal_places=8, allow_inf_nan=False),
+    WithJsonSchema({"type": "number", "exclusiveMinimum": 0, "maximum": 99_999_999_999}),
 ]
-Count = Annotated[int, Field(ge=0, le=100_000)]
+Count = Annotated[int, Field(ge=1, le=1_000_000)]
 
 
 class SettingsChanges(Changes):
     """What to change of the settings; null clears a limit."""
 
-    display_name: Annotated[str, Field(max_length=200)] | None = None
+    display_name: Annotated[str, Field(max_length=100)] | None = None
     timezone: Annotated[str, Field(min_length=1, max_length=64)] = "UTC"
     daily_loss_limit_pct: Percent | None = None
     risk_per_trade_pct: Percent | None = None

@@ -27,6 +27,7 @@ from api.models import Price
 log = logging.getLogger("api.redis")
 
 CHANGED = "agents:changed"
+PRICE_SECONDS = 7 * 24 * 3600  # a price stays so long: a weekend, not the life of the server
 TIMEOUT = 2.0  # seconds for a command
 QUIET_SECONDS = 5.0  # the subscription is asked so often whether it lives
 AGAIN_SECONDS = 1.0
@@ -68,7 +69,7 @@ class RedisStore:
             for instrument, price in prices.items():
                 message = orjson.dumps({"bid": price.bid, "ask": price.ask, "ts": now})
                 for key in (f"prices:{instrument}", f"prices:{agent_id}:{instrument}"):
-                    pipeline.set(key, message)
+                    pipeline.set(key, message, ex=PRICE_SECONDS)
                     pipeline.publish(key, message)
             try:
                 await pipeline.execute()

@@ -136,6 +136,7 @@ ENDPOINTS = [
         access=Access.AGENT,
         query=models.NextQuery,
         answer=models.AgentJob | models.NoJobs,
+        head=False,
     ),
     Endpoint(
         method="POST",
@@ -274,11 +275,15 @@ ENDPOINTS = [
 
 
 def routes() -> list[Route]:
-    """Return one Starlette route per path; HEAD is served where GET is."""
+    """Return one Starlette route per path; HEAD is served where GET is and changes nothing."""
     by_path: dict[str, dict[str, Endpoint]] = {}
     for endpoint in ENDPOINTS:
         by_path.setdefault(endpoint.path, {})[endpoint.method] = endpoint
-    return [
-        Route(path, serves(by_method), methods=list(by_method))
-        for path, by_method in by_path.items()
-    ]
+    return [_route(path, by_method) for path, by_method in by_path.items()]
+
+
+def _route(path: str, by_method: dict[str, Endpoint]) -> Route:
+    route = Route(path, serves(by_method), methods=list(by_method))
+    if route.methods and not all(endpoint.head for endpoint in by_method.values()):
+        route.methods.discard("HEAD")
+    return route

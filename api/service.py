@@ -7,6 +7,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from uuid import UUID
 
 from api.database import Pool, create_pool
 from api.keys import AgentKeys
@@ -38,6 +39,11 @@ class Service:
     keys: AgentKeys
     presence: Presence
     longpoll: LongPoll
+
+    def forget(self, agent_id: UUID | None) -> None:
+        """Have the agent show its key again, and the database asked about it; None: all agents."""
+        self.keys.forget(agent_id)
+        self.longpoll.forget(agent_id)
 
     def close_polls(self) -> None:
         """Answer everybody who waits: the process is about to end."""
@@ -91,7 +97,7 @@ def _works(service: Service) -> list[Callable[[], Awaitable[None]]]:
     return [
         service.longpoll.run,
         service.presence.run,
-        lambda: service.redis.hear(service.keys.forget),
+        lambda: service.redis.hear(service.forget),
         Housekeeping(service.engine, sweep_every=SWEEP_SECONDS).run,
     ]
 

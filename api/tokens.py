@@ -7,11 +7,13 @@ with a public key as if that were a secret.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 import urllib.request
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from http.client import HTTPException
 from typing import Any
 from uuid import UUID
 
@@ -20,6 +22,8 @@ import orjson
 
 from api.errors import Problem
 from api.settings import Settings
+
+log = logging.getLogger("api.tokens")
 
 AUDIENCE = ROLE = "authenticated"
 REQUIRED = ["exp", "aud", "sub", "role"]
@@ -135,16 +139,15 @@ class Keys:
         try:
             self._keys = read_jwks(await self._fetch())
             self._fetched = now
-        except (OSError, ValueError, jwt.PyJWTError):
-            return
+        except (OSError, ValueError, TypeError, HTTPException, jwt.PyJWTError) as error:
+            log.warning("the keys that verify tokens were not read: %r", error)
 
 
 def read_jwks(text: bytes) -> dict[str, jwt.PyJWK]:
     """Return the keys that verify ES256 and RS256 signatures; others, secrets too, are left out."""
-    entries = orjson.loads(text)["keys"][:JWKS_KEYS]
     usable = [
         entry
-        for entry in entries
+        for entry in _entries(orjson.loads(text))
         if entry.get("kty") == "RSA" or (entry.get("kty"), entry.get("crv")) == ("EC", "P-256")
     ]
     return {
@@ -152,6 +155,14 @@ def read_jwks(text: bytes) -> dict[str, jwt.PyJWK]:
         for entry in usable
         if "kid" in entry
     }
+
+
+def _entries(jwks: Any) -> list[dict[str, Any]]:
+    """Return what a JWKS lists; ValueError where it is none."""
+    keys = jwks.get("keys") if isinstance(jwks, dict) else None
+    if not isinstance(keys, list) or not all(isinstance(key, dict) for key in keys):
+        raise ValueError("a JWKS is an object whose `keys` are objects")
+    return keys[:JWKS_KEYS]
 
 
 def _fetcher(url: str) -> Callable[[], Awaitable[bytes]]:

@@ -22,6 +22,14 @@ def test_another_method_names_those_that_there_are(service: Service) -> None:
     assert {name.strip() for name in answer.headers["allow"].split(",")} >= {"GET", "POST"}
 
 
+def test_a_head_request_takes_no_job(owner: User, agent: Agent) -> None:
+    job_id = owner.enqueue(agent_id=str(agent.agent_id))
+    answer = agent.service.http.head(f"{agent.path}/jobs/next", headers=agent.headers)
+    assert (answer.status_code, answer.headers["allow"]) == (405, "GET")
+    assert owner.job(job_id)["status"] == "pending"
+    assert agent.service.http.head("/healthz").status_code == 200
+
+
 def test_a_body_that_is_no_json_is_400_one_that_breaks_a_rule_422(owner: User) -> None:
     path = "/api/v1/agents/pair"
     headers = owner.headers

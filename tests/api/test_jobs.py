@@ -108,6 +108,19 @@ def test_r10_a_compile_result_reaches_the_version(
     assert (row["status"], row["compilation_error"]) == (status, error)
 
 
+def test_r10_a_long_compiler_log_is_cut_and_not_refused(owner: User, agent: Agent) -> None:
+    version = new_version(owner)
+    job_id = owner.enqueue(
+        "compile", agent_id=str(agent.agent_id), parent_type="ea_version", parent_id=str(version)
+    )
+    agent.next()
+    log = "line 3: ';'\n" * 2000
+    for _ in range(2):  # the same report again is the same, cut or not
+        assert agent.result(job_id, status="failed", error_message=log).status_code == 200
+    (row,) = owner.service.rows("select * from ea_versions where id = %s", version)
+    assert row["compilation_error"] == owner.job(job_id)["error_message"] == log[:10_000]
+
+
 def test_r12_a_trade_result_reaches_the_signal(owner: User, agent: Agent) -> None:
     signal = new_signal(owner)
     job_id = owner.enqueue(

@@ -106,7 +106,24 @@ def test_wrong_keys_are_limited_and_a_right_one_is_not(
         assert beat(agent) == 200
 
 
+def test_unknown_agents_are_not_looked_up_for_an_address_of_many_wrong_keys(
+    platform_url: str, valkey: EmbeddedValkey
+) -> None:
+    with serving(platform_url, valkey.url, AGENT_KEY_FAILURES="3") as service:
+        owner = service.user()
+        known, unknown = owner.pair(), owner.pair()
+        assert beat(known) == 200
+        for _ in range(3):
+            nobody = Agent(service, uuid4(), GOOD)
+            assert problem(nobody.get(f"{nobody.path}/jobs/next")) == (401, "agent_key_invalid")
+        answer = unknown.get(f"{unknown.path}/jobs/next")
+        assert problem(answer) == (429, "too_many_failed_keys")
+        assert 1 <= int(answer.headers["retry-after"]) <= 60
+        assert beat(known) == 200
+
+
 def test_failures_are_counted_per_name() -> None:
     failures = Failures(2)
     assert [failures.add("a") > 0 for _ in range(4)] == [False, False, True, True]
     assert failures.add("b") == 0
+    assert [failures.wait(name) > 0 for name in "abc"] == [True, False, False]

@@ -10,6 +10,7 @@ import pytest
 import redis
 
 from api.embedded import EmbeddedValkey
+from api.redis_store import PRICE_SECONDS
 from tests.api.world import Agent, Service, User, problem, server_folder, serving, until
 
 PRICES = {"EURUSD": {"bid": 1.0841, "ask": 1.0843}, "XAUUSD.m": {"bid": 2650.1, "ask": 2650.4}}
@@ -35,6 +36,7 @@ def test_r13_prices_are_set_and_published(agent: Agent, store: redis.Redis) -> N
     assert {message["channel"].decode() for message in messages} == keys
     for message in messages:
         assert message["data"] == store.get(message["channel"])
+        assert 0 < store.ttl(message["channel"]) <= PRICE_SECONDS
         found = json.loads(message["data"])
         assert found.keys() == {"bid", "ask", "ts"}
         assert isinstance(found["ts"], int)

@@ -13,8 +13,10 @@ from uuid import uuid4
 import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from pydantic import BaseModel, ValidationError
 
 from api.embedded import EmbeddedValkey
+from api.models import NewConnection, Pair, SettingsChanges
 from tests.api.world import SECRET, Service, User, problem, serving
 
 SETTINGS = "/api/v1/settings"
@@ -96,7 +98,7 @@ class Issuer:
         self.server = HTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server.server_port}/jwks.json"
 
-    def shown(self) -> dict[str, Any]:
+    def shown(self) -> Any:
         keys = [
             {**jwt.algorithms.ECAlgorithm.to_jwk(k.public_key(), as_dict=True), "kid": kid}
             for kid, k in self.private.items()
@@ -149,6 +151,57 @@ def test_c30_keys_that_cannot_be_fetched_are_a_503(
         token = jwt.encode(claims(), key, "ES256", headers={"kid": "one"})
         answer = User(service, uuid4(), token).get(SETTINGS)
     assert problem(answer) == (503, "tokens_unavailable")
+
+
+@pytest.mark.parametrize(
+    "shown", [{}, [], {"keys": 1}, {"keys": [1]}, {"keys": [{"kid": "one", "kty": "RSA", "n": 1}]}]
+)
+def test_c30_what_is_no_jwks_is_a_503(
+    platform_url: str,
+    valkey: EmbeddedValkey,
+    issuer: Issuer,
+    shown: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(issuer, "shown", lambda: shown)
+    variables = {"SUPABASE_JWKS_URL": issuer.url, "SUPABASE_JWT_SECRET": ""}
+    with serving(platform_url, valkey.url, **variables) as service:
+        token = issuer.token("one", issuer.private["one"], "ES256")
+        answer = User(service, uuid4(), token).get(SETTINGS)
+        assert problem(answer) == (503, "tokens_unavailable")
+
+
+@pytest.mark.parametrize(
+    "field,taken,refused",
+    [
+        ("daily_loss_limit_pct", [0.01, 100], [0, 100.01]),
+        ("max_volume", [0.00000001, 99_999_999_999], [0, 100_000_000_000]),
+        ("max_open_positions", [1, 1_000_000], [0, 1_000_001]),
+        ("display_name", ["x" * 100], ["x" * 101]),
+    ],
+)
+def test_settings_have_the_bounds_that_are_described(
+    owner: User, field: str, taken: list[Any], refused: list[Any]
+) -> None:
+    for value in taken:
+        assert owner.patch(SETTINGS, {field: value}).status_code == 200
+    for value in refused:
+        answer = owner.patch(SETTINGS, {field: value})
+        assert problem(answer) == (422, "invalid")
+        assert answer.json()["errors"][0]["field"] == field
+        with pytest.raises(ValidationError):  # refused before the database is asked
+            SettingsChanges.model_validate({field: value})
+
+
+def test_names_have_at_most_100_characters(owner: User) -> None:
+    longest, longer = "n" * 100, "n" * 101
+    connections = "/api/v1/broker-connections"
+    bodies: dict[str, type[BaseModel]] = {"/api/v1/agents/pair": Pair, connections: NewConnection}
+    for path, model in bodies.items():
+        assert owner.post(path, {"name": longest}).status_code == 201
+        assert problem(owner.post(path, {"name": longer})) == (422, "invalid")
+        with pytest.raises(ValidationError):
+            model.model_validate({"name": longer})
 
 
 def test_g2_settings_are_read_and_changed(owner: User) -> None:

@@ -1,0 +1,272 @@
+"""What comes between two steps of the service: its parts in this process, on the real servers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+from uuid import UUID, uuid4
+
+import psycopg
+import pytest
+
+from api import agent_jobs, calls, keys
+from api.database import as_user
+from api.embedded import EmbeddedValkey
+from api.errors import Problem
+from api.keys import AgentKeys
+from api.metrics import Metrics
+from api.service import Service, running
+from api.settings import Settings
+from jobengine import Job
+from jobengine import calls as engine_calls
+from tests.api.world import PATIENCE, SECRET, Agent, User, until
+
+Work = Callable[[Service], Awaitable[None]]
+Inside = Callable[[Work], None]
+
+
+@pytest.fixture
+def inside(platform_url: str, valkey: EmbeddedValkey) -> Inside:
+    """Do the work in a second process's place, which hears what the first announces."""
+
+    async def run(work: Work) -> None:
+        settings = Settings(
+            database_url=platform_url, redis_url=valkey.url, jwt_secret=SECRET, bcrypt_cost=4
+        )
+        async with asyncio.timeout(PATIENCE), running(settings, Metrics()) as service:
+            await in_thread(until, lambda: service.redis.hearing)
+            await work(service)
+
+    return lambda work: asyncio.run(run(work))
+
+
+async def let_in(service: Service, agent: Agent) -> keys.Agent:
+    return await service.keys.agent(agent.agent_id, agent.key, "-")
+
+
+async def claimed(service: Service, agent: Agent, request_id: UUID | None = None) -> Job:
+    waiter = service.longpoll.poll(await let_in(service, agent), seconds=0, request_id=request_id)
+    job = await waiter.answer
+    assert job
+    return job
+
+
+async def client_gone() -> asyncio.Task[None]:
+    gone = asyncio.create_task(asyncio.sleep(0))
+    await gone
+    return gone
+
+
+async def in_thread(work: Callable[..., Any], *values: Any) -> Any:
+    return await asyncio.to_thread(work, *values)
+
+
+def test_a_job_whose_client_left_before_the_answer_waits_again(
+    owner: User, agent: Agent, inside: Inside
+) -> None:
+    job_id = owner.enqueue("trade", agent_id=str(agent.agent_id))
+
+    async def work(service: Service) -> None:
+        job = await claimed(service, agent)
+        await agent_jobs._hand_over(service, job, await client_gone(), ack=False)
+
+    inside(work)
+    assert owner.job(job_id)["status"] == "pending"
+
+
+def test_a_begun_order_asked_for_again_stays_begun_when_the_client_leaves(
+    owner: User, agent: Agent, inside: Inside
+) -> None:
+    job_id = owner.enqueue("trade", agent_id=str(agent.agent_id))
+    request_id = uuid4()
+    begun = agent.next(request_id=str(request_id))
+
+    async def work(service: Service) -> None:
+        again = await claimed(service, agent, request_id)
+        assert again.lease_epoch == begun["lease_epoch"]
+        answer = await agent_jobs._hand_over(service, again, await client_gone(), ack=False)
+        assert answer == agent_jobs.NO_JOBS
+
+    inside(work)
+    job = owner.job(job_id)
+    assert (job["status"], job["lease_epoch"]) == ("running", begun["lease_epoch"])
+
+
+def test_a_begun_job_asked_for_again_stays_begun_when_nobody_waits_for_it(
+    owner: User, agent: Agent, inside: Inside
+) -> None:
+    job_id = owner.enqueue(agent_id=str(agent.agent_id))
+    request_id = uuid4()
+    begun = agent.next(request_id=str(request_id))
+
+    async def work(service: Service) -> None:
+        holder = await let_in(service, agent)
+        waiter = service.longpoll.poll(holder, seconds=0, request_id=request_id)
+        await waiter.answer
+        await service.longpoll.leave(waiter)
+
+    inside(work)
+    job = owner.job(job_id)
+    assert (job["status"], job["lease_epoch"]) == ("running", begun["lease_epoch"])
+
+
+def test_revoking_ends_the_waiting_poll_in_every_process(
+    owner: User, agent: Agent, inside: Inside
+) -> None:
+    async def work(service: Service) -> None:
+        waiter = service.longpoll.poll(await let_in(service, agent), seconds=30, request_id=None)
+        await in_thread(owner.delete, agent.path)
+        async with asyncio.timeout(20):  # less than the poll waits
+            assert await waiter.answer is None
+        assert service.longpoll.waiting == 0
+        with pytest.raises(Problem, match="agent_key_revoked"):
+            await let_in(service, agent)
+
+    inside(work)
+
+
+def test_after_a_silence_all_polls_show_their_keys_again(
+    owner: User, agent: Agent, inside: Inside
+) -> None:
+    async def work(service: Service) -> None:
+        waiters = [
+            service.longpoll.poll(await let_in(service, each), seconds=30, request_id=None)
+            for each in (agent, await in_thread(owner.pair))
+        ]
+        service.forget(None)
+        assert [waiter.answer.result() for waiter in waiters] == [None, None]
+
+    inside(work)
+
+
+@pytest.mark.parametrize("hears", [True, False])
+def test_an_agent_revoked_while_it_waited_is_no_longer_let_in(
+    agent: Agent, inside: Inside, *, hears: bool
+) -> None:
+    async def work(service: Service) -> None:
+        known = AgentKeys(service.pool, cost=4, failures=10, announced=lambda: hears)
+        holder = await known.agent(agent.agent_id, agent.key, "-")
+        assert await known.still(holder)
+        await in_thread(revoked, agent)
+        if hears:
+            known.forget(agent.agent_id)
+        assert not await known.still(holder)
+        known.close()
+
+    inside(work)
+
+
+def revoked(agent: Agent) -> None:
+    """Revoke as somebody whom no process hears of."""
+    with psycopg.connect(agent.service.database_url) as conn:
+        conn.execute("update mt5_agents set revoked_at = now() where id = %s", (agent.agent_id,))
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_what_was_read_before_a_revocation_is_not_kept(
+    agent: Agent, inside: Inside, monkeypatch: pytest.MonkeyPatch, *, first: bool
+) -> None:
+    """The revocation comes just before or just after the second of the two questions."""
+    asked = calls.agent_queues
+
+    async def work(service: Service) -> None:
+        async def overtaken(conn: Any, *, agent_ids: Sequence[UUID]) -> Any:
+            monkeypatch.undo()
+            found = None if first else await asked(conn, agent_ids=agent_ids)
+            await in_thread(revoked, agent)
+            service.forget(agent.agent_id)
+            return await asked(conn, agent_ids=agent_ids) if found is None else found
+
+        monkeypatch.setattr(calls, "agent_queues", overtaken)
+        if first:
+            with pytest.raises(Problem, match="agent_key_revoked"):
+                await let_in(service, agent)
+        else:
+            await let_in(service, agent)
+        with pytest.raises(Problem, match="agent_key_revoked"):
+            await let_in(service, agent)
+
+    inside(work)
+
+
+def test_a_claim_that_fails_by_a_mistake_fails_its_polls_and_no_others(
+    owner: User, agent: Agent, inside: Inside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = owner.enqueue(agent_id=str(agent.agent_id))
+
+    async def fails(*_: Any, **__: Any) -> list[Job]:
+        monkeypatch.undo()
+        raise RuntimeError("a mistake")
+
+    async def work(service: Service) -> None:
+        holder = await let_in(service, agent)
+        monkeypatch.setattr(engine_calls, "claim", fails)
+        with pytest.raises(RuntimeError, match="a mistake"):
+            await service.longpoll.poll(holder, seconds=30, request_id=None).answer
+        assert (await claimed(service, agent)).job_id == job_id
+
+    inside(work)
+
+
+def test_two_polls_of_one_key_do_not_chase_each_other(
+    owner: User, agent: Agent, inside: Inside
+) -> None:
+    async def work(service: Service) -> None:
+        holder = await let_in(service, agent)
+        older, newer = (
+            service.longpoll.poll(holder, seconds=30, request_id=None) for _ in range(2)
+        )
+        assert not older.answer.done()
+        job_id = await in_thread(lambda: owner.enqueue(agent_id=str(agent.agent_id)))
+        found = await newer.answer
+        assert found
+        assert found.job_id == job_id
+        assert await older.answer is None
+
+    inside(work)
+
+
+def test_an_older_poll_gets_no_job(
+    owner: User, agent: Agent, inside: Inside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its client may be gone, as of a connection that broke, while the job is being claimed."""
+    job_id = owner.enqueue(agent_id=str(agent.agent_id))
+    claim = engine_calls.claim
+
+    async def work(service: Service) -> None:
+        holder = await let_in(service, agent)
+        newer = []
+
+        async def overtaken(conn: Any, *, requests: str) -> list[Job]:
+            monkeypatch.undo()
+            newer.append(service.longpoll.poll(holder, seconds=30, request_id=None))
+            return await claim(conn, requests=requests)
+
+        monkeypatch.setattr(engine_calls, "claim", overtaken)
+        assert await service.longpoll.poll(holder, seconds=30, request_id=None).answer is None
+        found = await newer[0].answer
+        assert found
+        assert found.job_id == job_id
+
+    inside(work)
+
+
+def test_a_users_statement_has_eight_seconds_and_the_connection_goes_back_as_it_was(
+    owner: User, inside: Inside
+) -> None:
+    async def work(service: Service) -> None:
+        claims = {"sub": str(owner.user_id), "role": "authenticated"}
+        async with as_user(service.pool, claims) as conn:
+            row = await (await conn.execute("show statement_timeout")).fetchone()
+            assert row == ("8s",)
+            pid = conn.info.backend_pid
+        # The pool hands out the connection that came back last or first: look until it is this one.
+        while True:
+            async with service.pool.connection() as conn:
+                if conn.info.backend_pid == pid:
+                    row = await (await conn.execute("show statement_timeout")).fetchone()
+                    assert row == ("0",)
+                    return
+
+    inside(work)
