@@ -59,6 +59,8 @@ class Threads:
         self._count(1)
         try:
             return context.run(handler, work)
+        except StopIteration as error:  # no future takes it: its waiter would wait for ever
+            raise RuntimeError("the handler raised StopIteration") from error
         finally:
             self._count(-1)
 

@@ -146,6 +146,18 @@ async def test_a_handler_that_raises_is_retried_then_the_job_fails_with_the_trac
 
 
 @in_loop
+async def test_a_thread_that_raises_stop_iteration_fails_its_job(db: Db, database_url: str) -> None:
+    """No future takes this exception: whoever waited for the thread would wait for ever."""
+
+    def exhausted(job: Job) -> None:
+        next(iter(()))
+
+    found = await outcome(database_url, exhausted)
+    assert (found.status, found.error_code) == ("failed", "RuntimeError")
+    assert "StopIteration" in (found.error_message or "")
+
+
+@in_loop
 async def test_a_failed_attempt_waits_for_its_backoff(db: Db, database_url: str) -> None:
     async with site(database_url) as engine:
         await engine.register_job_type("slow", backoff=1000, backoff_max=100_000)
