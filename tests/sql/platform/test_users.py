@@ -298,7 +298,6 @@ def test_settings_refuse(pdb: Db, anna: User, changes: dict[str, Any], field: st
 def test_what_a_user_changes_is_on_record(pdb: Db, anna: User) -> None:
     call(pdb, "settings_update", user=anna.id, changes={"trading_state": "halted"})
     call(pdb, "agent_revoke", user=anna.id, agent_id=anna.agent)
-    call(pdb, "audit", user=anna.id, action="login", detail={"x": 1}, ip="10.0.0.1")
     found = pdb.execute(
         "select action, actor, detail, host(ip) as ip from public.audit_log"
         " where user_id = %s order by id",
@@ -310,8 +309,20 @@ def test_what_a_user_changes_is_on_record(pdb: Db, anna: User) -> None:
         ("agent_pair", "authenticated", {**agent, "key_prefix": "abcdefgh"}, None),
         ("settings_update", "authenticated", {"trading_state": "halted"}, None),
         ("agent_revoke", "authenticated", agent, None),
-        ("login", "authenticated", {"x": 1}, "10.0.0.1"),
     ]
+
+
+def test_the_service_notes_what_it_did_and_no_user_notes_anything(pdb: Db, anna: User) -> None:
+    """A user's note would be of something that never happened."""
+    note: dict[str, Any] = {"action": "login", "detail": {"x": 1}, "ip": "10.0.0.1"}
+    assert refused(pdb, "audit", user=anna.id, **note)[0] == "42501"
+    number = value(pdb, "audit", **note)
+    found = row(
+        pdb,
+        "select user_id, actor, action, detail, host(ip) as ip from public.audit_log where id = %s",
+        number,
+    )
+    assert tuple(found.values()) == (None, "service_role", "login", {"x": 1}, "10.0.0.1")
 
 
 def test_a_note_is_bounded(pdb: Db) -> None:
