@@ -48,6 +48,7 @@ begin
             -- called by the functions above, with their owner's rights, and by triggers
             ('_append_only',             null),
             ('_caller',                  null),
+            ('_cancel_queue',            null),
             ('_changes',                 null),
             ('_check_connection',        null),
             ('_check_key',               null),

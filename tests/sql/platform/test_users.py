@@ -241,6 +241,20 @@ def test_an_account_in_use_stays(pdb: Db, anna: User) -> None:
     assert names(pdb, anna.id) == [("demo", True)]
 
 
+def test_deleting_an_account_cancels_what_waits_for_it(pdb: Db) -> None:
+    user = new_user(pdb)
+    accounts = [one(pdb, "broker_connection_create", user=user, name=n)["id"] for n in "ab"]
+    jobs = [new_job(pdb, user, "get_account", broker_connection_id=a) for a in accounts]
+    order = new_job(pdb, user, "trade", broker_connection_id=accounts[0])
+    call(pdb, "broker_connection_delete", user=user, id=accounts[0])
+    states = [one(pdb, "job_get", user=user, job_id=job_id) for job_id in (*jobs, order)]
+    assert [(job["status"], job["error_message"]) for job in states] == [
+        ("cancelled", "broker_connection_deleted"),
+        ("pending", None),
+        ("cancelled", "broker_connection_deleted"),
+    ]
+
+
 # -- settings
 
 
