@@ -34,7 +34,7 @@ begin
             ('user_find',                'service_role'),
             ('idempotency_begin',        'service_role'),
             ('idempotency_end',          'service_role'),
-            ('audit',                    'authenticated, service_role'),
+            ('audit',                    'service_role'),
             -- called with the rights of whoever reads a view or calls a function above
             ('_now',                     'authenticated, service_role'),
             ('_uuid',                    'authenticated, service_role'),
@@ -47,6 +47,8 @@ begin
             ('settle_close_position',    null),
             -- called by the functions above, with their owner's rights, and by triggers
             ('_append_only',             null),
+            ('_caller',                  null),
+            ('_cancel_queue',            null),
             ('_changes',                 null),
             ('_check_connection',        null),
             ('_check_key',               null),

@@ -2,10 +2,9 @@
 -- Returns: the subject of the request's claims; with p_user_id that user, if the caller may act for it.
 -- Writes: nothing
 -- Locks: nothing
--- Calls: auth.uid, _refuse
+-- Calls: auth.uid, _caller, _refuse
 -- Raises: FX404
--- Notes: The role counts that was taken with `set role`, as inside of a function with its owner's rights current_user
---   is the owner. Only members of service_role may name another user than themselves.
+-- Notes: Only members of service_role may name another user than themselves.
 create or replace function public._user(p_user_id uuid default null) returns uuid
 language plpgsql
 stable
@@ -13,12 +12,11 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_user_id uuid := auth.uid();
-    v_role name := coalesce(nullif(current_setting('role', true), 'none')::name, session_user);
 begin
     perform public._refuse('FX404', 'not_found', 'user')
     where coalesce(p_user_id, v_user_id) is null
        or (p_user_id is distinct from v_user_id and p_user_id is not null
-           and not pg_has_role(v_role, 'service_role', 'member'));
+           and not pg_has_role(public._caller(), 'service_role', 'member'));
     return coalesce(p_user_id, v_user_id);
 end;
 $$;

@@ -1,10 +1,11 @@
--- public.agent_revoke: takes an agent's right to call away, for good, and cancels the jobs that wait for it.
+-- public.agent_revoke: takes an agent's right to call away, for good, and cancels the jobs that are for it alone.
 -- Returns: the agent; of one that is revoked already, as it is.
 -- Writes: mt5_agents
--- Locks: the agent's row (it waits for who holds it), then what jobengine.cancel locks.
--- Calls: _user, _refuse, _now, audit, jobengine.cancel
+-- Locks: the agent's row (it waits for who holds it), then what _cancel_queue locks.
+-- Calls: _user, _refuse, _now, _cancel_queue, audit
 -- Raises: FX404, JE004
--- Notes: What it has begun is left alone: the lease runs out, and a trade becomes unknown instead of cancelled.
+-- Notes: An order that it has begun is left alone: its lease runs out, and it becomes unknown, not cancelled. What
+--   it holds of other queues waits again for another agent.
 create or replace function public.agent_revoke(p_agent_id uuid) returns setof public.agents
 language plpgsql
 security definer
@@ -24,11 +25,7 @@ begin
         set revoked_at = public._now(), is_connected = false,
             previous_key_hash = null, previous_key_digest = null, previous_key_until = null
         where a.id = p_agent_id;
-        perform jobengine.cancel(
-            p_job_ids => array(
-                select r.job_id from jobengine.ready r
-                where r.tenant_id = v_user_id and r.queue = 'agent/' || p_agent_id),
-            p_reason => 'agent_revoked');
+        perform public._cancel_queue(v_user_id, 'agent/' || p_agent_id, 'agent_revoked');
         perform public.audit('agent_revoke', jsonb_build_object('agent_id', p_agent_id));
     end if;
     return query select a.* from public.agents a where a.agent_id = p_agent_id;

@@ -2,10 +2,10 @@
 -- Returns: the number of the note.
 -- Writes: audit_log
 -- Locks: nothing
--- Calls: auth.uid, _now, _refuse
+-- Calls: auth.uid, _now, _caller, _refuse
 -- Raises: FX422
--- Notes: The actor is the role that was taken; the user is the one of the request's claims, so nobody writes notes of
---   another.
+-- Notes: The actor is the role that calls, the user the one of the request's claims. For the service and for functions
+--   that did what they note: a user who may call it could note what never happened.
 create or replace function public.audit(p_action text, p_detail jsonb default null, p_ip inet default null)
 returns bigint
 language plpgsql
@@ -24,7 +24,7 @@ begin
     limit 1;
     insert into public.audit_log (user_id, actor, action, detail, ip, occurred_at)
     values (
-        auth.uid(), coalesce(nullif(current_setting('role', true), 'none'), session_user), p_action,
+        auth.uid(), public._caller(), p_action,
         coalesce(p_detail, '{}'), p_ip, public._now())
     returning id into v_id;
     return v_id;

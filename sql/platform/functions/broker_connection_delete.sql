@@ -1,9 +1,9 @@
--- public.broker_connection_delete: removes a broker account of the user who calls.
+-- public.broker_connection_delete: removes a broker account of the user who calls, and cancels the jobs for it.
 -- Returns: its id.
 -- Writes: broker_connections
--- Locks: the account.
--- Calls: _user, _refuse
--- Raises: FX404, FX409
+-- Locks: the account, then what _cancel_queue locks.
+-- Calls: _user, _refuse, _cancel_queue
+-- Raises: FX404, FX409, JE004
 -- Notes: Refused while an agent, a strategy or a deployment names it. No other account becomes the default by itself.
 create or replace function public.broker_connection_delete(p_id uuid) returns uuid
 language plpgsql
@@ -17,6 +17,7 @@ begin
     if not found then
         perform public._refuse('FX404', 'not_found', 'id');
     end if;
+    perform public._cancel_queue(v_user_id, 'broker/' || p_id, 'broker_connection_deleted');
     return p_id;
 exception when foreign_key_violation then
     perform public._refuse('FX409', 'broker_connection_in_use', 'id');

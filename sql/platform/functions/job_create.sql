@@ -2,11 +2,11 @@
 -- Returns: one row: the job's id, ok, duplicate (then the first job's id) or busy (call again), and its queue.
 -- Writes: nothing
 -- Locks: what jobengine.enqueue locks, then what _job_created locks.
--- Calls: _user, _refuse, _job_target, _check_parent, _job_created, jobengine.enqueue
+-- Calls: _user, _caller, _refuse, _job_target, _check_parent, _job_created, jobengine.enqueue
 -- Raises: FX403, FX404, FX409, FX422, JE001, JE002
 -- Notes: The queue is the target: agent/<id>, broker/<id>, any. Orders always have one (else the user's default
 --   account) and expire: after 60 seconds, those of a signal after 300; p_expires_in 0 is never. p_user_id is for the
---   service; a user's own order passes the onboarding gate.
+--   service; an order passes the onboarding gate unless the service puts it in for a user.
 create or replace function public.job_create(
     p_job_type text,
     p_input jsonb default null,
@@ -34,7 +34,9 @@ begin
     perform public._refuse('FX422', 'invalid', 'input', 'a JSON object')
     where jsonb_typeof(p_input) <> 'object';
     perform public._refuse('FX403', 'onboarding_required')
-    where v_order and p_user_id is null and not exists (
+    where v_order
+      and (p_user_id is null or not pg_has_role(public._caller(), 'service_role', 'member'))
+      and not exists (
         select from public.profiles p where p.id = v_user_id and p.onboarding_completed_at is not null);
     perform public._check_parent(v_user_id, p_job_type, p_parent_type, p_parent_id);
     select t.queue, t.agent_id, t.broker_connection_id into v_target

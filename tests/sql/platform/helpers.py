@@ -210,6 +210,12 @@ def row(db: Db, query: str, *values: Any) -> DictRow:
     return found
 
 
+def wait_until_blocked(db: Db, backend_pid: int) -> None:
+    """Return when that session waits for a lock."""
+    blocked = "select cardinality(pg_blocking_pids(%s)) > 0 as blocked"
+    assert any(row(db, blocked, backend_pid)["blocked"] for _ in range(20_000))
+
+
 def new_version(db: Db, user: UUID) -> UUID:
     project = row(
         db, "insert into public.ea_projects (user_id, name) values (%s, 'p') returning id", user

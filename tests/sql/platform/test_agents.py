@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from uuid import UUID, uuid4
 
+import psycopg
 import pytest
+from psycopg.rows import dict_row
+from psycopg.types.json import Jsonb
 
 from jobengine.testing import Clock
 from tests.sql.platform.helpers import (
@@ -25,6 +29,7 @@ from tests.sql.platform.helpers import (
     refused,
     row,
     value,
+    wait_until_blocked,
 )
 
 KEY: dict[str, Any] = {"key_hash": HASH, "key_prefix": PREFIX, "key_digest": DIGEST}
@@ -178,6 +183,57 @@ def test_a_revoked_agents_order_in_flight_becomes_unknown(
     still.advance(31)
     pdb.execute("select jobengine.sweep()")
     assert one(pdb, "job_get", user=anna.id, job_id=job_id)["status"] == "unknown"
+
+
+def test_what_a_revoked_agent_holds_and_could_do_again_is_cancelled(
+    pdb: Db, anna: User, still: Clock
+) -> None:
+    """Back in the agent's own queue it would wait for ever."""
+    mine = new_job(pdb, anna.id, "get_account", agent_id=anna.agent)
+    anybodys = new_job(pdb, anna.id, "get_account")
+    for _ in range(2):
+        assert claim(pdb, anna.agent) is not None
+    call(pdb, "agent_revoke", user=anna.id, agent_id=anna.agent)
+    still.advance(16)
+    pdb.execute("select jobengine.sweep()")
+    states = [one(pdb, "job_get", user=anna.id, job_id=job_id) for job_id in (mine, anybodys)]
+    assert [(job["status"], job["error_message"]) for job in states] == [
+        ("cancelled", "agent_revoked"),
+        ("pending", None),
+    ]
+
+
+def test_an_order_that_a_revoked_agent_has_not_begun_is_cancelled(pdb: Db, anna: User) -> None:
+    job_id = new_job(pdb, anna.id, "trade", agent_id=anna.agent, expires_in=0)
+    request = {
+        "tenant_id": str(anna.id),
+        "queues": [f"agent/{anna.agent}"],
+        "limit": 1,
+        "agent_id": str(anna.agent),
+        "two_phase": "always",
+    }
+    pdb.execute("select jobengine.claim(%s)", (Jsonb([request]),))
+    assert one(pdb, "job_get", user=anna.id, job_id=job_id)["status"] == "claimed"
+    call(pdb, "agent_revoke", user=anna.id, agent_id=anna.agent)
+    assert one(pdb, "job_get", user=anna.id, job_id=job_id)["status"] == "cancelled"
+
+
+def test_a_job_that_is_put_in_while_its_agent_is_revoked_is_cancelled(
+    pdb: Db, platform_url: str, anna: User
+) -> None:
+    """The revoking waits for whoever has seen the agent alive."""
+    with (
+        ThreadPoolExecutor(1) as threads,
+        psycopg.connect(platform_url, row_factory=dict_row) as producer,
+        psycopg.connect(platform_url, autocommit=True, row_factory=dict_row) as revoker,
+    ):
+        producer.execute("select 1")  # so that new_job leaves its transaction open
+        job_id = new_job(producer, anna.id, "get_account", agent_id=anna.agent)
+        revoked = threads.submit(call, revoker, "agent_revoke", user=anna.id, agent_id=anna.agent)
+        wait_until_blocked(pdb, revoker.info.backend_pid)
+        producer.commit()
+        revoked.result()
+    assert one(pdb, "job_get", user=anna.id, job_id=job_id)["status"] == "cancelled"
 
 
 # -- lists

@@ -166,9 +166,11 @@ def test_an_order_of_a_user_needs_the_onboarding(pdb: Db) -> None:
     user = new_user(pdb, onboarded=False)
     account = one(pdb, "broker_connection_create", user=user, name="demo")["id"]
     for job_type in ("trade", "close_position"):
-        assert refused(pdb, "job_create", user=user, job_type=job_type) == (
-            *("FX403", "onboarding_required", None),
-        )
+        for named in (None, user):  # naming oneself is no way around it
+            assert refused(pdb, "job_create", user=user, job_type=job_type, user_id=named) == (
+                *("FX403", "onboarding_required", None),
+            )
+        assert one(pdb, "job_create", job_type=job_type, user_id=user)["verdict"] == "ok"
     created = one(
         pdb, "job_create", user=user, job_type="get_account", broker_connection_id=account
     )

@@ -73,7 +73,7 @@ FUNCTIONS = {
         *("job_get", "job_list", "job_cancel", "job_create"),
         *("broker_connection_list", "broker_connection_create", "broker_connection_update"),
         *("broker_connection_delete", "settings_get", "settings_update", "onboarding_complete"),
-        *("audit", "_now", "_refuse", "_uuid", "_job_page"),
+        *("_now", "_refuse", "_uuid", "_job_page"),
     },
     "service_role": {
         *("agent_status", "agent_credentials", "agent_set_digest", "agent_heartbeat", "agent_seen"),

@@ -241,6 +241,20 @@ def test_an_account_in_use_stays(pdb: Db, anna: User) -> None:
     assert names(pdb, anna.id) == [("demo", True)]
 
 
+def test_deleting_an_account_cancels_what_waits_for_it(pdb: Db) -> None:
+    user = new_user(pdb)
+    accounts = [one(pdb, "broker_connection_create", user=user, name=n)["id"] for n in "ab"]
+    jobs = [new_job(pdb, user, "get_account", broker_connection_id=a) for a in accounts]
+    order = new_job(pdb, user, "trade", broker_connection_id=accounts[0])
+    call(pdb, "broker_connection_delete", user=user, id=accounts[0])
+    states = [one(pdb, "job_get", user=user, job_id=job_id) for job_id in (*jobs, order)]
+    assert [(job["status"], job["error_message"]) for job in states] == [
+        ("cancelled", "broker_connection_deleted"),
+        ("pending", None),
+        ("cancelled", "broker_connection_deleted"),
+    ]
+
+
 # -- settings
 
 
@@ -298,7 +312,6 @@ def test_settings_refuse(pdb: Db, anna: User, changes: dict[str, Any], field: st
 def test_what_a_user_changes_is_on_record(pdb: Db, anna: User) -> None:
     call(pdb, "settings_update", user=anna.id, changes={"trading_state": "halted"})
     call(pdb, "agent_revoke", user=anna.id, agent_id=anna.agent)
-    call(pdb, "audit", user=anna.id, action="login", detail={"x": 1}, ip="10.0.0.1")
     found = pdb.execute(
         "select action, actor, detail, host(ip) as ip from public.audit_log"
         " where user_id = %s order by id",
@@ -310,8 +323,20 @@ def test_what_a_user_changes_is_on_record(pdb: Db, anna: User) -> None:
         ("agent_pair", "authenticated", {**agent, "key_prefix": "abcdefgh"}, None),
         ("settings_update", "authenticated", {"trading_state": "halted"}, None),
         ("agent_revoke", "authenticated", agent, None),
-        ("login", "authenticated", {"x": 1}, "10.0.0.1"),
     ]
+
+
+def test_the_service_notes_what_it_did_and_no_user_notes_anything(pdb: Db, anna: User) -> None:
+    """A user's note would be of something that never happened."""
+    note: dict[str, Any] = {"action": "login", "detail": {"x": 1}, "ip": "10.0.0.1"}
+    assert refused(pdb, "audit", user=anna.id, **note)[0] == "42501"
+    number = value(pdb, "audit", **note)
+    found = row(
+        pdb,
+        "select user_id, actor, action, detail, host(ip) as ip from public.audit_log where id = %s",
+        number,
+    )
+    assert tuple(found.values()) == (None, "service_role", "login", {"x": 1}, "10.0.0.1")
 
 
 def test_a_note_is_bounded(pdb: Db) -> None:
