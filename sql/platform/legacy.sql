@@ -1,6 +1,6 @@
 -- Puts the open rows of a table jobs of before us (0002 has renamed it) into the engine, each once, in their order.
 -- A row that an agent holds is taken over only if it can be done again; an order that was being sent stays behind for
--- a person to look at.
+-- a person to look at. One that waited for more than five minutes expires: nobody wants last month's order now.
 do $$
 declare
     v_row record;
@@ -9,7 +9,7 @@ begin
         return;
     end if;
     for v_row in
-        select l.ctid, to_jsonb(l) as old
+        select l.ctid, to_jsonb(l) as old, t.delivery
         from public.jobs_legacy l
         join jobengine.job_type t on t.job_type = to_jsonb(l) ->> 'job_type'
         where l.enqueued_job_id is null
@@ -31,7 +31,10 @@ begin
                 p_metas => array[jsonb_strip_nulls(jsonb_build_object(
                     'broker_connection_id', v_row.old -> 'broker_connection_id', 'parent_id', v_row.old -> 'parent_id',
                     'parent_type', v_row.old -> 'parent_type', 'legacy_id', v_row.old -> 'id'))],
-                p_expires_ats => array[(v_row.old ->> 'expires_at')::timestamptz]) e)
+                p_expires_ats => array[coalesce(
+                    (v_row.old ->> 'expires_at')::timestamptz,
+                    case when v_row.delivery = 'at_most_once' then
+                        (v_row.old ->> 'created_at')::timestamptz + interval '5 minutes' end)]) e)
         where l.ctid = v_row.ctid;
     end loop;
 end;

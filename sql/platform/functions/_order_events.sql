@@ -29,7 +29,8 @@ as $$
            coalesce(public._number(j.output -> 'volume'), public._number(j.input -> 'volume')),
            coalesce(public._number(j.output -> 'fill_price'), public._number(j.output -> 'closed_price')),
            public._number(j.input -> 'sl'), public._number(j.input -> 'tp'), o.retcode,
-           coalesce(j.output ->> 'broker_order_id', j.output ->> 'ticket'), j.output ->> 'deal_id',
+           coalesce(j.output ->> 'broker_order_id', j.output ->> 'ticket'),
+           nullif(nullif(j.output ->> 'deal_id', ''), '0'),  -- 0 is the terminal's word for no deal
            coalesce(j.output ->> 'position_id', j.input ->> 'ticket'),
            public._number(j.output -> 'pnl'), public._number(j.output -> 'commission'),
            public._number(j.output -> 'swap'),

@@ -208,6 +208,21 @@ def test_a_database_of_before_us_is_taken_over(url: str) -> None:
     assert verify(url) == []
 
 
+def test_an_order_of_last_month_is_not_sent_now(url: str) -> None:
+    run(url, BASE)
+    run(
+        url,
+        "update public.jobs set created_at = now() - interval '30 days' where status = 'pending'",
+    )
+    asyncio.run(install(url))
+    with connected(url) as db:
+        claimed = claim(db, AGENT)
+        assert claimed is not None
+        assert claimed["job_type"] != "trade"
+        order = row(db, "select status from public.jobs where job_type = 'trade'")
+        assert order == {"status": "expired"}
+
+
 def test_a_signal_of_before_us_lets_go_of_the_old_job(url: str) -> None:
     run(url, BASE)
     run(

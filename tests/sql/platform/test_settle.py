@@ -493,6 +493,20 @@ def test_a_deal_is_told_once(pdb: Db, anna: User) -> None:
     }
 
 
+@pytest.mark.parametrize("none", ["0", ""])
+def test_orders_without_a_deal_each_have_their_event(pdb: Db, anna: User, none: str) -> None:
+    jobs = [new_job(pdb, anna.id, "trade", agent_id=anna.agent) for _ in range(2)]
+    for _ in jobs:
+        work(pdb, anna.agent, "completed", {"deal_id": none})
+    found = row(
+        pdb,
+        "select count(*) from public.trade_events"
+        " where event = 'filled' and deal_id is null and user_id = %s",
+        anna.id,
+    )
+    assert found == {"count": 2}
+
+
 def test_reads_have_no_parent(pdb: Db, anna: User) -> None:
     for job_type in ("get_positions", "get_account", "get_candles"):
         job_id = new_job(pdb, anna.id, job_type, agent_id=anna.agent)
