@@ -14,6 +14,7 @@ begin
             ('agent_list',               'authenticated'),
             ('agent_status',             'authenticated, service_role'),
             ('agent_credentials',        'service_role'),
+            ('strategy_by_secret',       'service_role'),
             ('agent_set_digest',         'service_role'),
             ('agent_heartbeat',          'service_role'),
             ('agent_seen',               'service_role'),

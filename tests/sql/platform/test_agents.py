@@ -426,3 +426,19 @@ def test_no_agent_claims_what_is_not_its(pdb: Db) -> None:
     assert {job["id"] for job in taken if job} == mine
     assert claim(pdb, homeless) is not None  # what is for anybody
     assert claim(pdb, anna.agent) is None
+
+
+def test_r75_a_webhooks_secret_names_its_strategy_and_user(pdb: Db, anna: User) -> None:
+    secret = uuid4().hex
+    made = row(
+        pdb,
+        "insert into public.tv_strategies (user_id, name, webhook_secret, is_enabled)"
+        " values (%s, 'breakout', %s, false) returning id",
+        anna.id,
+        secret,
+    )
+    assert call(pdb, "strategy_by_secret", webhook_secret=secret) == [
+        {"strategy_id": made["id"], "user_id": anna.id, "is_enabled": False}
+    ]
+    for other in (secret[:-1], "", None):
+        assert call(pdb, "strategy_by_secret", webhook_secret=other) == []

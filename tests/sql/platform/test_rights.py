@@ -78,6 +78,7 @@ FUNCTIONS = {
     "service_role": {
         *("agent_status", "agent_credentials", "agent_set_digest", "agent_heartbeat", "agent_seen"),
         *("agent_queues", "claim_next_job", "job_create", "user_add", "user_find"),
+        "strategy_by_secret",
         *("idempotency_begin", "idempotency_end", "audit", "_now", "_refuse", "_uuid"),
     },
     "anon": set(),
