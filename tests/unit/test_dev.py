@@ -197,7 +197,7 @@ def test_step_that_outlives_its_start_keeps_the_lock(checkout: Checkout, gate: T
 
 
 def test_command_takes_the_process_over(made: Checkout) -> None:
-    script = "import os; print(os.getpid(), flush=True); input()"
+    script = "import os, signal; print(os.getpid(), flush=True); signal.pause()"
     with made.started("exec", "python", "-c", script) as process:
         assert process.stdout
         assert int(process.stdout.readline()) == process.pid
