@@ -30,6 +30,16 @@ from api.calls.agents import (
     agent_status,
 )
 from api.calls.jobs import job_cancel, job_create, job_get, job_list
+from api.calls.trading import (
+    deals_report,
+    order_create,
+    order_events,
+    order_get,
+    order_list,
+    position_close,
+    read_create,
+    trading_agent,
+)
 
 __all__ = [
     "agent_credentials",
@@ -46,13 +56,21 @@ __all__ = [
     "broker_connection_delete",
     "broker_connection_list",
     "broker_connection_update",
+    "deals_report",
     "job_cancel",
     "job_create",
     "job_get",
     "job_list",
     "onboarding_complete",
+    "order_create",
+    "order_events",
+    "order_get",
+    "order_list",
+    "position_close",
+    "read_create",
     "settings_get",
     "settings_update",
+    "trading_agent",
     "user_add",
     "user_find",
 ]

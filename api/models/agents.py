@@ -65,12 +65,18 @@ class Heartbeat(Body):
 
 
 class HeartbeatAnswer(Answer):
-    """What the agent has to know; `config` only where it changed."""
+    """What the agent has to know; `config` only where it changed.
+
+    It beats every `heartbeat_seconds`, waits `poll_seconds` for a job and pushes prices every
+    `price_seconds`.
+    """
 
     acknowledged: Literal[True]
     config: Json | None
     config_version: int | None
     heartbeat_seconds: int
+    poll_seconds: int = 25
+    price_seconds: int = 1
     trading_state: str | None
 
 
@@ -82,9 +88,10 @@ class Price(Body):
 
 
 class Received(Answer):
-    """How many instruments were taken."""
+    """How many instruments were taken, and which somebody watches now."""
 
     received: int
+    subscriptions: list[str]
 
 
 class AgentPage(Query):

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from pydantic import Field, JsonValue
 
-from api.models.base import Answer, Body, Epoch, JobStatus, Json, Limit, Name, Query, Text
+from api.models.base import Answer, Body, Epoch, JobStatus, Json, Limit, Name, Query, Seconds, Text
 
 
 class NoJobs(Answer):
@@ -105,7 +105,7 @@ class NewJob(Body):
     parent_id: UUID | None = None
     dedup_key: Name | None = None
     live_key: Name | None = None
-    expires_in: Annotated[float, Field(ge=0, le=31_536_000, allow_inf_nan=False)] | None = None
+    expires_in: Seconds | None = None
 
 
 class Created(Answer):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Literal
+from uuid import UUID
 
 from pydantic import ConfigDict, Field
 
@@ -30,7 +31,10 @@ class FieldError(Answer):
 
 
 class ProblemBody(Answer):
-    """RFC 9457; `detail` and `code` are the short code; `errors` where values are named."""
+    """RFC 9457; `detail` and `code` are the short code; `errors` where values are named.
+
+    What an agent said of an order or a read is in the members after `errors`.
+    """
 
     model_config = ConfigDict(json_schema_serialization_defaults_required=False)
 
@@ -41,3 +45,8 @@ class ProblemBody(Answer):
     code: str
     request_id: str
     errors: list[FieldError] = Field(default_factory=list)
+    order_id: UUID | None = None
+    error_code: str | None = None
+    retcode: int | None = None
+    retcode_name: str | None = None
+    message: str | None = None
