@@ -184,7 +184,9 @@ def _from_refusal(error: psycopg.Error) -> Problem | None:
     code = detail.get("code", "invalid")
     if code not in CODES:
         return None
+    retry_after = OFFLINE_RETRY_SECONDS if code == "agent_offline" else None
     if not detail.get("field"):
-        return Problem(code, retry_after=OFFLINE_RETRY_SECONDS if code == "agent_offline" else None)
+        return Problem(code, retry_after=retry_after)
     rule = detail.get("rule") or CODES[code][1]
-    return Problem(code, errors=[{"field": detail["field"], "rule": rule}])
+    errors = [{"field": detail["field"], "rule": rule}]
+    return Problem(code, errors=errors, retry_after=retry_after)

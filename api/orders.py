@@ -22,8 +22,7 @@ from api.database import as_user
 from api.endpoint import V1, Call, respond
 from api.errors import Problem, from_error, invalid
 from api.records import Ordered
-from api.waiting import ended, said
-from jobengine import JobInfo
+from api.waiting import ended
 
 WAIT_SECONDS = 10.0
 DONE = {"filled", "partially_filled", "closed"}
@@ -78,8 +77,6 @@ async def get(call: Call) -> models.OrderWithEvents:
     order_id = call.path["order_id"]
     async with as_user(call.service.pool, call.caller.claims) as conn:
         order = await calls.order_get(conn, job_id=order_id)
-        if order is None:
-            raise Problem("not_found")
         events = await calls.order_events(conn, job_id=order_id)
     return models.OrderWithEvents(**order.model_dump(), events=events)
 
@@ -105,11 +102,11 @@ def _key(call: Call, client_order_id: str | None) -> str | None:
 
 async def _outcome(call: Call, ordered: Ordered, ticket: str | None = None) -> Response:
     """Wait for the order's end, and answer as it came."""
-    job = await ended(call.service, ordered.job_id, WAIT_SECONDS)
+    await ended(call.service, ordered.job_id, WAIT_SECONDS)
     order = await _order(call, ordered.job_id)
     headers = {"Idempotent-Replayed": "true"} if ordered.replayed else {}
     if order.status in REFUSED:
-        raise _refusal(order, job, headers)
+        raise _refusal(order, headers)
     status = 200 if order.status in DONE else 202
     if status == 202:  # noqa: PLR2004
         headers["Location"] = f"{V1}/orders/{order.order_id}"
@@ -120,16 +117,13 @@ async def _order(call: Call, order_id: UUID) -> models.Order:
     """Read the order; a failure names it, as it was put in."""
     try:
         async with as_user(call.service.pool, call.caller.claims) as conn:
-            order = await calls.order_get(conn, job_id=order_id)
+            return await calls.order_get(conn, job_id=order_id)
     except psycopg.Error as error:
         problem = from_error(error)
         if problem is None:
             raise
         problem.more["order_id"] = order_id
         raise problem from error
-    if order is None:
-        raise Problem("not_found")
-    return order
 
 
 def _answered(order: models.Order, ticket: str | None) -> models.Order:
@@ -142,20 +136,11 @@ def _answered(order: models.Order, ticket: str | None) -> models.Order:
     return models.ClosedPosition(**fields, ticket=ticket, closed_price=order.fill_price)
 
 
-def _refusal(order: models.Order, job: JobInfo | None, headers: dict[str, str]) -> Problem:
-    code = REFUSED[order.status]
-    error_code = said(job, "error_code") or (job.error_code if job else None)
-    if order.kind == "close" and error_code == "position_not_found":
-        code = "position_not_found"
-    more = {
-        "order_id": order.order_id,
-        "error_code": error_code,
-        "retcode": order.retcode,
-        "retcode_name": order.retcode_name,
-        "message": order.message,
-    }
+def _refusal(order: models.Order, headers: dict[str, str]) -> Problem:
+    gone = order.kind == "close" and order.error_code == "position_not_found"
+    said = {"order_id", "error_code", "retcode", "retcode_name", "message"}
     return Problem(
-        code,
-        more={name: value for name, value in more.items() if value is not None},
+        "position_not_found" if gone else REFUSED[order.status],
+        more=order.model_dump(include=said, exclude_none=True),
         headers=headers,
     )

@@ -29,7 +29,7 @@ from api.calls.agents import (
     agent_set_digest,
     agent_status,
 )
-from api.calls.jobs import job_cancel, job_create, job_get, job_list
+from api.calls.jobs import agent_claim, agent_start, job_cancel, job_create, job_get, job_list
 from api.calls.trading import (
     deals_report,
     order_create,
@@ -42,6 +42,7 @@ from api.calls.trading import (
 )
 
 __all__ = [
+    "agent_claim",
     "agent_credentials",
     "agent_heartbeat",
     "agent_list",
@@ -51,6 +52,7 @@ __all__ = [
     "agent_rotate_key",
     "agent_seen",
     "agent_set_digest",
+    "agent_start",
     "agent_status",
     "broker_connection_create",
     "broker_connection_delete",

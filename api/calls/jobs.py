@@ -7,7 +7,9 @@ from uuid import UUID
 
 from api import models
 from api.calls._rows import json, many, row
-from api.database import Connection
+from api.database import Connection, service_rows
+from jobengine import Job
+from jobengine.records import Held, Started
 
 
 async def job_get(conn: Connection, *, job_id: UUID) -> models.Job | None:
@@ -55,3 +57,23 @@ async def job_create(conn: Connection, *, new: models.NewJob) -> dict[str, Any]:
             p_expires_in => %(expires_in)s)""",
         {**new.model_dump(exclude={"input_data"}), "input": json(new.input_data)},
     )
+
+
+async def agent_claim(conn: Connection, *, requests: str) -> list[Job]:
+    return await service_rows(
+        conn,
+        Job,
+        "select * from public.agent_claim(p_requests => %(requests)s)",
+        {"requests": requests},
+    )
+
+
+async def agent_start(conn: Connection, *, agent_id: UUID, lease: Held) -> Started:
+    (found,) = await service_rows(
+        conn,
+        Started,
+        """select * from public.agent_start(p_agent_id => %(agent_id)s,
+            p_job_ids => %(job_ids)s, p_lease_epochs => %(lease_epochs)s)""",
+        {"agent_id": agent_id, "job_ids": [lease.job_id], "lease_epochs": [lease.lease_epoch]},
+    )
+    return found

@@ -43,14 +43,13 @@ async def position_close(
     return found
 
 
-async def order_get(conn: Connection, *, job_id: UUID) -> models.Order | None:
-    found = await many(
+async def order_get(conn: Connection, *, job_id: UUID) -> models.Order:
+    return await one(
         conn,
         models.Order,
         "select * from public.order_get(p_job_id => %(job_id)s)",
         {"job_id": job_id},
     )
-    return found[0] if found else None
 
 
 async def order_list(

@@ -16,6 +16,7 @@ from pydantic import (
     AwareDatetime,
     BeforeValidator,
     Field,
+    JsonValue,
     StringConstraints,
     WithJsonSchema,
 )
@@ -114,6 +115,7 @@ class Order(Answer):
     deal_id: str | None
     retcode: int | None
     retcode_name: str | None
+    error_code: str | None
     message: str | None
     broker_connection_id: UUID | None
     agent_id: UUID | None
@@ -129,7 +131,19 @@ class OrderEvent(Answer):
     """What happened to an order, and when."""
 
     event: str
-    created_at: datetime
+    occurred_at: datetime
+    actor: str | None
+    agent_id: UUID | None
+    volume: Number | None
+    price: Number | None
+    broker_order_id: str | None
+    deal_id: str | None
+    position_id: str | None
+    realized_pnl: Number | None
+    commission: Number | None
+    swap: Number | None
+    retcode: int | None
+    detail: JsonValue
 
 
 class OrderWithEvents(Order):
