@@ -1,0 +1,65 @@
+"""`python -m api serve`, with points at which it dies: KILL_AT names one, and its passage.
+
+`before` a request: it is there, nothing was done. `after` it: what it did is committed, and nobody
+has heard of it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Iterator
+
+from starlette.types import Message, Receive, Scope, Send
+
+from api.__main__ import main
+from api.middleware import AccessLog
+from tests.faults.trades.fuse import Fuse
+
+REQUESTS = {
+    "order": ("POST", re.compile(r"/orders$")),
+    "close": ("DELETE", re.compile(r"/positions/")),
+    "next": ("GET", re.compile(r"/jobs/next$")),
+    "start": ("POST", re.compile(r"/start$")),
+    "result": ("POST", re.compile(r"/result$")),
+    "deals": ("POST", re.compile(r"/deals$")),
+}
+POINTS = tuple(f"{when} {name}" for name in REQUESTS for when in ("before", "after"))
+
+
+def wire(fuse: Fuse) -> None:
+    """Lead every request past the fuse, at its begin and before its answer leaves."""
+    real = AccessLog.__call__
+
+    async def wrapped(self: AccessLog, scope: Scope, receive: Receive, send: Send) -> None:
+        names = list(_names(scope))
+
+        async def answering(message: Message) -> None:
+            for name in names:
+                if message["type"] == "http.response.body" and _tells(name, message):
+                    fuse.passed(f"after {name}")
+            await send(message)
+
+        for name in names:
+            fuse.passed(f"before {name}")
+        await real(self, scope, receive, answering)
+
+    setattr(AccessLog, "__call__", wrapped)  # noqa: B010 - the type checker forbids the plain form
+
+
+def _names(scope: Scope) -> Iterator[str]:
+    if scope["type"] == "http":
+        for name, (method, path) in REQUESTS.items():
+            if scope["method"] == method and path.search(scope["path"]):
+                yield name
+
+
+def _tells(name: str, message: Message) -> bool:
+    """Whether the answer would be missed; a poll without a job is none that could get lost."""
+    return name != "next" or b'"job_id"' in message.get("body", b"")
+
+
+if __name__ == "__main__":
+    wire(Fuse(os.environ.get("KILL_AT", "")))
+    sys.exit(main(sys.argv[1:]))
