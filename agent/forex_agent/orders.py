@@ -197,7 +197,7 @@ class Orders:
             if not call.future.cancelled():
                 raise
             return failed("not_sent", lease.cancel_reason or "the lease was lost")
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - told by _explained
             if isinstance(error, Rejected) and error.requote and not last:
                 return _REQUOTE
             return _explained(error, attempt)

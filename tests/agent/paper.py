@@ -132,7 +132,7 @@ class Paper:
             if name in self.prices
         }
 
-    def candles(self, symbol: str, timeframe: str, count: int) -> Sequence[Candle]:
+    def candles(self, symbol: str, timeframe: str, count: int) -> Sequence[Candle]:  # noqa: ARG002
         start = datetime(2026, 1, 1, tzinfo=UTC)
         return [
             Candle(
@@ -265,7 +265,7 @@ class Paper:
 class PaperExperts:
     """Compiles by turning the source around."""
 
-    def compile(self, name: str, source: bytes) -> Compiled:
+    def compile(self, name: str, source: bytes) -> Compiled:  # noqa: ARG002
         if b"#error" in source:
             return Compiled(program=None, errors=1, warnings=0, log="error 109")
         return Compiled(program=source[::-1], errors=0, warnings=2, log="0 errors")

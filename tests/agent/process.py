@@ -15,6 +15,7 @@ from typing import Any
 from forex_agent import cli
 from forex_agent.journal import Journal
 from forex_agent.lease import Lease
+
 from tests.agent.paper import Paper
 
 POINTS: dict[str, type] = {
@@ -71,7 +72,7 @@ def main() -> int:
     if point:
         die_at(point)
     driver = Paper(Path(paper), faults=os.environ.get("PAPER_FAULTS", "").split(",")).driver
-    cli.driver = lambda _settings: driver  # type: ignore[assignment]
+    cli.__dict__["driver"] = lambda _settings: driver
     return cli.main(arguments)
 
 

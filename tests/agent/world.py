@@ -16,6 +16,7 @@ from typing import Any
 from forex_agent import secret, settings
 from forex_agent.agent import Stop, run
 from forex_agent.settings import Settings
+
 from tests.agent.paper import Paper
 from tests.api.world import PATIENCE, Agent, until
 
