@@ -69,8 +69,14 @@ def bench(session: nox.Session) -> None:
 
 @nox.session
 def soak(session: nox.Session) -> None:
-    """Break everything while jobs run, and judge: `-- --minutes N --seed S`."""
-    session.run("python", "-m", "tests.chaos", *(session.posargs or ["--minutes=10"]))
+    """Break everything while jobs run, and judge: `-- --minutes N --seed S`.
+
+    `-- trades --kills N --seed S`: kill agents and services at work on orders.
+    """
+    if session.posargs[:1] == ["trades"]:
+        session.run("python", "-m", "tests.faults.trades", *session.posargs[1:])
+    else:
+        session.run("python", "-m", "tests.chaos", *(session.posargs or ["--minutes=10"]))
 
 
 @nox.session

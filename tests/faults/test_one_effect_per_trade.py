@@ -39,3 +39,9 @@ def test_one_effect_per_trade(somewhere: Place, seed: int) -> None:
     assert result.wrong == []
     assert result.killed.total() >= AGENT_KILLS + SERVICE_KILLS
     assert result.fills > 0
+
+
+def test_an_agent_that_keeps_no_note_of_sending_is_found_out(somewhere: Place) -> None:
+    points = ["after fill:1"] * AGENT_KILLS
+    result = somewhere.run("planted", points, PLANTED_BUG="forgets what it sent")
+    assert any("was filled 2 times" in finding for finding in result.wrong)

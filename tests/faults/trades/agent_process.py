@@ -1,4 +1,4 @@
-"""`forex-agent run`, with points at which it dies: KILL_AT names one, and the how manieth passage.
+"""`forex-agent run`, with points at which it dies: the file KILL_AT names one.
 
 The agent itself knows nothing of it: its journal, its book and its terminal are wrapped.
 """
@@ -9,12 +9,14 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from forex_agent.cli import main
 from forex_agent.journal import Journal
 from forex_agent.simulated.book import Book
 from forex_agent.simulated.terminal import SimulatedTerminal
+from forex_agent.terminal import Trace
 
 from tests.faults.trades.fuse import Fuse
 
@@ -75,6 +77,14 @@ def _in_transactions_with_deals(fuse: Fuse) -> None:
     setattr(Book, "transaction", transaction)  # noqa: B010
 
 
+def forget() -> None:
+    """Plant a bug: an agent that keeps no note of sending, and does not find its order again."""
+    Journal.sent = lambda *_: None  # type: ignore[method-assign]
+    SimulatedTerminal.find = lambda *_: Trace(deals=[], open=False)  # type: ignore[method-assign]
+
+
 if __name__ == "__main__":
-    wire(Fuse(os.environ.get("KILL_AT", "")))
+    if os.environ.get("PLANTED_BUG"):
+        forget()
+    wire(Fuse(Path(os.environ["KILL_AT"])))
     sys.exit(main(sys.argv[1:]))

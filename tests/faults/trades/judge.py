@@ -6,8 +6,7 @@ Neither the agent's journal nor anything that the agent or the service said is b
 from __future__ import annotations
 
 from base64 import b32encode
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -20,7 +19,7 @@ from tests.faults.trades.traders import Placed
 OPEN = {"pending", "claimed", "running"}
 
 ORDERS = """
-select j.job_id, j.job_type, j.status, j.output ->> 'deal_id' as deal_id, j.meta ->> 'key' as key,
+select j.job_id, j.job_type, j.status, j.output ->> 'deal_id' as deal_id,
        array(select t.event from public.trade_events t
              where t.job_id = j.job_id order by t.id) as events,
        j.settle_error
@@ -61,16 +60,11 @@ def unsafe(evidence: Evidence) -> Iterator[str]:
     for placed in evidence.placed:
         if len(placed.orders) > 1:
             yield f"key {placed.key} made {len(placed.orders)} orders"
-    for key, count in Counter(_keys(evidence)).items():
-        if count > 1:
-            yield f"key {key} has {count} orders in the database"
+    if len(evidence.orders) > len(evidence.placed):
+        yield f"{len(evidence.placed)} requests made {len(evidence.orders)} orders"
     for deal_id, row in evidence.deals.items():
         if row["times"] > 1:
             yield f"deal {deal_id} was noted {row['times']} times"
-
-
-def _keys(evidence: Evidence) -> Iterable[str]:
-    return [row["key"] for row in evidence.orders.values() if row["key"]]
 
 
 def unsettled(evidence: Evidence) -> Iterator[str]:

@@ -34,6 +34,7 @@ class Keeper:
         self._command = [sys.executable, "-m", f"tests.faults.trades.{module}", *arguments]
         self._environment = {**os.environ, **environment, "PYTHONPATH": f"{ROOT}:{ROOT / 'agent'}"}
         self._log = log
+        self._told = log.with_suffix(".kill")
         self._points: list[str] = []
         self._lock = threading.Lock()
         self._ending = False
@@ -66,11 +67,12 @@ class Keeper:
             self._thread.join()
 
     def plan(self, points: Iterable[str]) -> None:
-        """Add points; the first of them ends the life that has none, by a restart."""
+        """Add points to die at, one per life; a process that runs without one gets the first."""
         with self._lock:
             self._points.extend(points)
-            if not self._point:
-                self._send(signal.SIGKILL)
+            if self._process is not None and not self._point:
+                self._next()
+                self._send(signal.SIGUSR1)
 
     @property
     def spent(self) -> bool:
@@ -81,12 +83,16 @@ class Keeper:
     def printed(self) -> str:
         return self._log.read_text(errors="replace")
 
-    def _start(self) -> None:
+    def _next(self) -> None:
         self._point = self._points.pop(0) if self._points else ""
+        self._told.write_text(self._point)
+
+    def _start(self) -> None:
+        self._next()
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 self._command,
-                env={**self._environment, "KILL_AT": self._point},
+                env={**self._environment, "KILL_AT": str(self._told)},
                 stdout=log,
                 stderr=log,
                 stdin=subprocess.DEVNULL,
@@ -103,7 +109,7 @@ class Keeper:
                 if code != -signal.SIGKILL:
                     self.broken = f"{self._command[2]} ended with {code}"
                     return
-                self.killed[self._point.partition(":")[0] or "any moment"] += 1
+                self.killed[self._point.partition(":")[0]] += 1
                 self._start()
 
     def _send(self, number: int) -> None:

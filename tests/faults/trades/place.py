@@ -6,7 +6,7 @@ import asyncio
 import secrets
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,11 +34,19 @@ class Place:
     database_url: str
     folder: Path
 
-    def run(self, seed: str) -> Result:
+    def run(self, seed: str, agent_points: Sequence[str] = (), **more: str) -> Result:
         """Do one run with a user, an account and an agent of its own."""
         self._answering()
         account = self._account(seed)
-        return run(seed, self.service, self.url, self.database_url, account)
+        return run(
+            seed,
+            service=self.service,
+            url=self.url,
+            database_url=self.database_url,
+            account=account,
+            agent_points=agent_points,
+            more=more,
+        )
 
     def _answering(self) -> None:
         deadline = time.monotonic() + PATIENCE

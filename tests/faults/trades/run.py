@@ -6,7 +6,7 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +23,7 @@ from tests.faults.trades.keeper import Keeper
 from tests.faults.trades.traders import Trader
 
 TRADERS = 6
-AGENT_KILLS, SERVICE_KILLS = 4, 2
+AGENT_KILLS, SERVICE_KILLS = 5, 1
 PATIENCE = 120.0
 LOOK_SECONDS = 0.05
 QUICK = {
@@ -53,17 +53,29 @@ class Account:
     state: Path
 
 
-def run(seed: str, service: Keeper, url: str, database_url: str, account: Account) -> Result:
-    """Trade until every planned death was died, then until all is settled, and judge."""
+def run(
+    seed: str,
+    *,
+    service: Keeper,
+    url: str,
+    database_url: str,
+    account: Account,
+    agent_points: Sequence[str] = (),
+    more: Mapping[str, str],
+) -> Result:
+    """Trade until every planned death was died, then until all is settled, and judge.
+
+    `agent_points` replace those that the seed chooses; `more` is for the agent's environment.
+    """
     chance = random.Random(seed)  # noqa: S311 - repeatable, not secret
     agent = Keeper(
         "agent_process",
         ["--state", str(account.state), "run", "--simulated"],
-        {**QUICK, "FOREX_AGENT_SIMULATED_SEED": str(chance.randrange(2**31))},
+        {**QUICK, "FOREX_AGENT_SIMULATED_SEED": str(chance.randrange(2**31)), **more},
         account.state / "agent.log",
     )
     before = service.killed.copy()
-    agent.plan(_points(chance, agent_process.POINTS, AGENT_KILLS))
+    agent.plan(agent_points or _points(chance, agent_process.POINTS, AGENT_KILLS))
     service.plan(_points(chance, service_process.POINTS, SERVICE_KILLS))
     with ExitStack() as stack:
         stack.enter_context(agent)

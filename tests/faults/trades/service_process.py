@@ -1,4 +1,4 @@
-"""`python -m api serve`, with points at which it dies: KILL_AT names one, and its passage.
+"""`python -m api serve`, with points at which it dies: the file KILL_AT names one.
 
 `before` a request: it is there, nothing was done. `after` it: what it did is committed, and nobody
 has heard of it.
@@ -10,6 +10,7 @@ import os
 import re
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 from starlette.types import Message, Receive, Scope, Send
 
@@ -61,5 +62,5 @@ def _tells(name: str, message: Message) -> bool:
 
 
 if __name__ == "__main__":
-    wire(Fuse(os.environ.get("KILL_AT", "")))
+    wire(Fuse(Path(os.environ["KILL_AT"])))
     sys.exit(main(sys.argv[1:]))

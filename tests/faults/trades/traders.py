@@ -46,9 +46,8 @@ class Trader(threading.Thread):
             with self._http:
                 while not self._enough():
                     self._trade()
-        except BaseException as error:
+        except (AssertionError, TimeoutError, ValueError) as error:
             self.error = error
-            raise
 
     def _trade(self) -> None:
         """Open a position; now and then close it, wholly or by half."""
@@ -67,19 +66,22 @@ class Trader(threading.Thread):
         placed = Placed(str(uuid4()))
         self.placed.append(placed)
         deadline = time.monotonic() + PATIENCE
+        last: object = None
         while time.monotonic() < deadline:
             try:
                 answer = self._http.request(
                     method, path, json=body, headers={"Idempotency-Key": placed.key}
                 )
-            except httpx.TransportError:
+            except httpx.TransportError as error:
+                last = error
                 time.sleep(AGAIN_SECONDS)
                 continue
             told: dict[str, Any] = answer.json()
+            last = answer.text
             if "order_id" in told:
                 placed.orders.add(told["order_id"])
             if answer.status_code < 500:
                 assert "order_id" in told, answer.text
                 return told
             time.sleep(AGAIN_SECONDS)
-        raise TimeoutError(f"{method} {path}: no answer in {PATIENCE} s")
+        raise TimeoutError(f"{method} {path}: no answer in {PATIENCE} s but {last}")
