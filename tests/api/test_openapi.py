@@ -84,8 +84,12 @@ def desk(service: Service) -> Desk:
 
 
 BALANCE = {
-    "balance": 1, "equity": 1, "margin_used": 0, "margin_available": 1,
-    "currency": "USD", "leverage": 100,
+    "balance": 1,
+    "equity": 1,
+    "margin_used": 0,
+    "margin_available": 1,
+    "currency": "USD",
+    "leverage": 100,
 }
 TERMINAL: dict[str, Any] = {
     "trade": filled,
