@@ -6,19 +6,27 @@ tokens. Projects, deployments and signals have no endpoint yet: they are inserte
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, LiteralString
 from uuid import UUID, uuid4
 
 import psycopg
 
 from api import commands, tokens
-from api.demo.agent.client import Client
+from api.agent_process import keep_key
+from api.demo.client import Client
 from api.demo.servers import Platform
 
 TOKEN_SECONDS = 3600.0
-SYMBOLS = (("EURUSD", "GBPUSD"), ("EURUSD", "USDJPY"), ("EURUSD", "XAUUSD"))
+SYMBOLS = {
+    "anna-1": ("EURUSD", "BTCUSD"),
+    "anna-2": ("USDJPY", "GBPUSD"),  # which `MARKET_DATA_DIR` may have prices of
+    "bert-1": ("EURUSD", "BTCUSD"),
+}
+REPLAYING = "anna-2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,18 +35,22 @@ class User:
 
     user_id: UUID
     name: str
+    token: str
     client: Client
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Agent:
-    """An agent as its owner paired it."""
+    """An agent as its owner paired it; `state` is its folder, `data` the prices that it replays."""
 
     name: str
     agent_id: UUID
     user_id: UUID
     broker_connection_id: UUID
     symbols: tuple[str, ...]
+    state: Path
+    seed: str = "1"
+    data: Path | None = None
 
     @property
     def queues(self) -> set[str]:
@@ -48,56 +60,61 @@ class Agent:
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """Everybody, and the keys of the agents."""
+    """Everybody, and what no log may hold: keys and tokens."""
 
     users: list[User]
     agents: list[Agent]
-    keys: Mapping[UUID, str]
-
-    def secrets(self) -> list[str]:
-        """What no log may hold."""
-        return [
-            *self.keys.values(),
-            *(user.client.headers["Authorization"][7:] for user in self.users),
-        ]
+    secrets: list[str]
 
     def owner(self, agent: Agent) -> User:
+        """Return whose agent it is."""
         return next(user for user in self.users if user.user_id == agent.user_id)
 
+    def close(self) -> None:
+        """Let go of the users' connections."""
+        for user in self.users:
+            user.client.close()
 
-def make_world(platform: Platform) -> World:
-    """Anna has two agents, on two broker accounts; Bert has one."""
-    anna, bert = (_user(platform, name) for name in ("anna", "bert"))
-    agents, keys = [], {}
-    for user, name, symbols in zip(
-        (anna, anna, bert), ("anna-1", "anna-2", "bert-1"), SYMBOLS, strict=True
-    ):
-        account = created(
-            user, "/api/v1/broker-connections", {"name": name, "account_mode": "demo"}
+
+def make_world(platform: Platform, seed: int, data: Path | None) -> World:
+    """Anna has two agents, on two broker accounts; Bert has one. The first account is the default.
+
+    `data` is a folder of recorded prices, which one of the agents replays.
+    """
+    chance = random.Random(seed)  # noqa: S311 - repeatable, not secret
+    users = {name: _user(platform, name) for name in ("anna", "bert")}
+    agents, secrets = [], [platform.secret, *(user.token for user in users.values())]
+    for name, symbols in SYMBOLS.items():
+        user = users[name.partition("-")[0]]
+        account = user.client.made(
+            "/api/v1/broker-connections",
+            {"name": name, "account_mode": "demo", "is_default": name.endswith("-1")},
         )
         body = {"name": name, "broker_connection_id": account["id"]}
-        paired = created(user, "/api/v1/agents/pair", body)
-        agent_id = UUID(paired["agent_id"])
-        agents.append(Agent(name, agent_id, user.user_id, UUID(account["id"]), symbols))
-        keys[agent_id] = paired["agent_key"]
-    return World([anna, bert], agents, keys)
+        paired = user.client.made("/api/v1/agents/pair", body)
+        agent = Agent(
+            name=name,
+            agent_id=UUID(paired["agent_id"]),
+            user_id=user.user_id,
+            broker_connection_id=UUID(account["id"]),
+            symbols=symbols,
+            state=platform.folder / name,
+            seed=str(chance.randrange(2**31)),
+            data=data if name == REPLAYING else None,
+        )
+        keep_key(agent.state, paired["agent_key"])
+        agents.append(agent)
+        secrets.append(paired["agent_key"])
+    return World(list(users.values()), agents, secrets)
 
 
 def _user(platform: Platform, name: str) -> User:
     email = f"{name}.{uuid4().hex[:8]}@demo.invalid"
     user_id = commands.add_user({"DATABASE_URL": platform.database_url}, email)
     token = tokens.issue(platform.secret, user_id, email, TOKEN_SECONDS)
-    user = User(user_id, name, Client(platform.url, {"Authorization": f"Bearer {token}"}))
-    created(user, "/api/v1/onboarding/complete", {})
-    return user
-
-
-def created(user: User, path: str, body: Mapping[str, Any]) -> Any:
-    """Return what the service made; `Refused` with its words where it did not."""
-    answer = user.client.post(path, body)
-    if answer.status not in {200, 201}:
-        raise commands.Refused(f"POST {path} answered {answer.status}: {answer.body}")
-    return answer.body
+    client = Client(platform.url, {"Authorization": f"Bearer {token}"})
+    client.made("/api/v1/onboarding/complete", {})
+    return User(user_id, name, token, client)
 
 
 _VERSION: LiteralString = """
