@@ -17,7 +17,7 @@ from pydantic import BaseModel
 
 from api import models
 from api.database import Connection
-from api.records import AgentQueues, Credentials
+from api.records import AgentQueues, Credentials, TradingAgent
 
 M = TypeVar("M", bound=BaseModel)
 R = TypeVar("R")
@@ -160,6 +160,19 @@ async def agent_queues(conn: Connection, *, agent_ids: Sequence[UUID]) -> list[A
         "select * from public.agent_queues(p_agent_ids => %(agent_ids)s)",
         {"agent_ids": list(agent_ids)},
     )
+
+
+async def trading_agent(
+    conn: Connection, *, broker_connection_id: UUID | None
+) -> TradingAgent | None:
+    found = await _records(
+        conn,
+        TradingAgent,
+        """select agent_id, broker_connection_id, is_connected
+            from public.trading_agent(p_broker_connection_id => %(broker_connection_id)s)""",
+        {"broker_connection_id": broker_connection_id},
+    )
+    return found[0] if found else None
 
 
 async def job_get(conn: Connection, *, job_id: UUID) -> models.Job | None:

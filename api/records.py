@@ -28,3 +28,12 @@ class AgentQueues:
     agent_id: UUID
     user_id: UUID
     queues: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class TradingAgent:
+    """The agent that trades for a user, and whose prices he sees."""
+
+    agent_id: UUID
+    broker_connection_id: UUID | None
+    is_connected: bool
