@@ -21,8 +21,8 @@ class Settings:
     `key_failures` wrong agents' keys a minute are free, per address and per agent.
     `jwt_secret` verifies HS256 tokens, the keys of `jwks_url` ES256 and RS256 ones; one of the two
     is there. `cors_origins` are the browsers' origins that may call. A process holds
-    `stream_clients` WebSockets at once. With the `price_scope` `shared`, who has no agent sees what anybody's
-    agent pushed last; with `agent`, nothing.
+    `stream_clients` WebSockets at once. With the `price_scope` `shared`, who has no agent sees what
+    anybody's agent pushed last; with `agent`, nothing.
     """
 
     database_url: str

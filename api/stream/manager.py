@@ -85,11 +85,10 @@ class WebSocketManager:
         """Tell the client no more of it, not even what waits."""
         client.withdraw(topic.instrument)
         channel = self._channels.get(topic.key)
-        if (
-            channel is not None
-            and channel.clients.pop(client, self) is None
-            and not channel.clients
-        ):
+        if channel is None or client not in channel.clients:
+            return
+        del channel.clients[client]
+        if not channel.clients:
             del self._channels[topic.key]
             self._subscriptions.unwant(topic.key)
 

@@ -47,10 +47,10 @@ class Quote:
 
 def read_quote(data: bytes) -> Quote:
     """Read what is kept and published in Redis; ValueError where it is no price."""
-    found = orjson.loads(data)
-    if not isinstance(found, dict) or not isinstance(found.get("ts"), int):
-        raise ValueError("a price is an object with bid, ask and ts")
-    return Quote(float(found.get("bid", "")), float(found.get("ask", "")), found["ts"])
+    match orjson.loads(data):
+        case {"bid": float() | int() as bid, "ask": float() | int() as ask, "ts": int(ts)}:
+            return Quote(bid, ask, ts)
+    raise ValueError("a price is an object with bid, ask and ts")
 
 
 def frame(message: Mapping[str, Any]) -> bytes:

@@ -80,7 +80,7 @@ class Link(WebSocketsSansIOProtocol):
         self.transport.set_write_buffer_limits(high=0)
 
     async def run_asgi(self) -> None:
-        self.scope["extensions"][EXTENSION] = self  # type: ignore[index, assignment]
+        self.scope["extensions"][EXTENSION] = self  # type: ignore[assignment]
         await super().run_asgi()
         if self.close_timer is None and not self.disconnected:
             self.close_timer = self.loop.call_later(CLOSE_SECONDS, self.transport.abort)

@@ -43,7 +43,7 @@ class Reader:
     """Reads for ever with `run`; `want` and `unwant` only note what to do."""
 
     def __init__(self, url: str) -> None:
-        self._pool = redis.ConnectionPool.from_url(
+        self._pool: Any = redis.ConnectionPool.from_url(
             url,
             protocol=2,
             socket_timeout=TIMEOUT,
@@ -168,7 +168,7 @@ class _Conversation:
             keys, self._forgotten = list(self._forgotten), {}
             for batch in _batches(keys):
                 marks = [self._sink.heard(key) for key in batch]
-                found = await commands.mget(batch)
+                found: list[Any] = await commands.mget(batch)
                 for key, data, mark in zip(batch, found, marks, strict=True):
                     self._sink.learn(key, data, mark)
 

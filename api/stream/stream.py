@@ -157,7 +157,7 @@ class PriceStream:
         """Return the counters for Prometheus."""
         counts = self.counts
         return "\n".join(
-            family(f"api_stream_{name}", kind, [("", value)])
+            line
             for name, kind, value in (
                 ("clients", "gauge", counts.clients),
                 ("messages_total", "counter", counts.delivered),
@@ -166,6 +166,7 @@ class PriceStream:
                 ("clients_refused_total", "counter", counts.refused),
                 ("gaps_total", "counter", counts.gaps),
             )
+            for line in family(f"api_stream_{name}", kind, [("", value)])
         )
 
 

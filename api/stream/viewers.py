@@ -28,6 +28,8 @@ ANY_SECONDS = (0.0, 10.0)  # and when any may have changed
 TICK_SECONDS = 0.2
 AT_ONCE = 3  # look-ups, so that requests find connections in the pool
 
+_NOT_FOUND = "FX404"  # the account is not, or no longer, the user's
+
 _Key: TypeAlias = tuple[UUID, UUID | None]
 
 
@@ -108,8 +110,12 @@ class Viewers:
                 self._moved(viewer, before)
 
     async def _agent(self, viewer: Viewer) -> UUID | None:
-        async with as_user(self._pool, viewer.user.claims) as conn:
-            found = await calls.trading_agent(
-                conn, broker_connection_id=viewer.broker_connection_id
-            )
+        account = viewer.broker_connection_id
+        try:
+            async with as_user(self._pool, viewer.user.claims) as conn:
+                found = await calls.trading_agent(conn, broker_connection_id=account)
+        except psycopg.Error as error:
+            if error.sqlstate == _NOT_FOUND:
+                return None
+            raise
         return found.agent_id if found else None
