@@ -79,6 +79,11 @@ class Link(WebSocketsSansIOProtocol):
         )
         self.transport.set_write_buffer_limits(high=0)
 
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self.conn.handshake_exc is not None and not self.handshake_initiated:
+            self.transport.abort()  # a line of more than 8 KiB; uvicorn would wait for ever
+
     async def run_asgi(self) -> None:
         self.scope["extensions"][EXTENSION] = self  # type: ignore[assignment]
         await super().run_asgi()
