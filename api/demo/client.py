@@ -37,9 +37,7 @@ class Client:
     def __init__(self, url: str, headers: Mapping[str, str]) -> None:
         """`headers` may carry a token."""
         self.headers = headers
-        self._http = httpx.Client(
-            base_url=url, headers=headers, timeout=TIMEOUT, trust_env=False
-        )
+        self._http = httpx.Client(base_url=url, headers=headers, timeout=TIMEOUT, trust_env=False)
 
     def close(self) -> None:
         """Let go of the connections."""
@@ -86,6 +84,6 @@ class Client:
 
 
 def _good(method: str, path: str, answer: Answer) -> Any:
-    if not HTTPStatus(answer.status).is_success:
+    if answer.status >= HTTPStatus.MULTIPLE_CHOICES:
         raise commands.Refused(f"{method} {path} answered {answer.status}: {answer.body}")
     return answer.body

@@ -30,9 +30,7 @@ WAITING = 4  # orders that are put in while nobody is there to take them
 class Course:
     """Does all of it, and writes down what was asked for and what happened."""
 
-    def __init__(
-        self, service: Service, world: World, conn: Conn, crew: Crew, plan: Plan
-    ) -> None:
+    def __init__(self, service: Service, world: World, conn: Conn, crew: Crew, plan: Plan) -> None:
         self._service = service
         self._world = world
         self._conn = conn
@@ -54,10 +52,11 @@ class Course:
         self._wait(watch.connected, "every client sees prices")
         self._jobs()
         with self._threads:
-            _all(self._threads.submit(self._trade, agent) for agent in self._world.agents)
-            self._kill_agent(self._plan.victim)
-            self._kill_service(next(a for a in self._world.agents if a != self._plan.victim))
-            self._end_stops()
+            try:
+                self._orders()
+            except BaseException:
+                self._world.close()  # or the threads would ask on
+                raise
 
     def ask(self, agent: Agent) -> tuple[list[dict[str, Any]], dict[str, Any]]:
         """Return the account's positions and its balance, as the service answers."""
@@ -98,6 +97,13 @@ class Course:
 
     # Orders
 
+    def _orders(self) -> None:
+        self._happened("every account has orders, one after the other")
+        _all(self._threads.submit(self._trade, agent) for agent in self._world.agents)
+        self._kill_agent(self._plan.victim)
+        self._kill_service(next(a for a in self._world.agents if a != self._plan.victim))
+        self._end_stops()
+
     def _trade(self, agent: Agent) -> None:
         """One account's usual business: orders one after the other, closes, reads."""
         placed = [self._place(order) for order in self._plan.orders(agent)]
@@ -109,8 +115,9 @@ class Course:
         if STOPPED in agent.symbols:
             self._place_stops(agent)
         candles = f"candles/{agent.symbols[0]}?timeframe=M1&count="
-        self.caches += [self._cache(agent, candles + count) for count in ("60", "30")]
-        self._get(agent, "positions")
+        kept = [self._cached(agent, candles + count) for count in ("60", "30")]
+        with self._lock:
+            self.caches += kept
 
     def _place_stops(self, agent: Agent) -> None:
         """Buy and sell with stop-losses so near that one of them is hit soon."""
@@ -160,7 +167,9 @@ class Course:
         if not self._crew.kill(victim, lambda: self._amid(victim) > 0):
             return False
         self.kills[victim.name] = self._amid(victim)
-        self._happened(f"{victim.name} is killed with SIGKILL, {self.kills[victim.name]} orders sent")
+        self._happened(
+            f"{victim.name} is killed with SIGKILL, {self.kills[victim.name]} orders sent"
+        )
         return True
 
     def _known(self, order: Order) -> bool:
@@ -173,7 +182,9 @@ class Course:
         burst = self._burst(busy, lambda: self._amid(busy) > 0)
         self._service.kill()
         self.kills["the service"] = self._amid(busy)
-        self._happened(f"the service is killed with SIGKILL, {self.kills['the service']} orders sent")
+        self._happened(
+            f"the service is killed with SIGKILL, {self.kills['the service']} orders sent"
+        )
         self._service.start()
         self._happened("the service is ready again, and everybody comes back")
         _all(burst)
@@ -213,6 +224,12 @@ class Course:
         sign = "&" if "?" in what else "?"
         account = f"{sign}broker_connection_id={agent.broker_connection_id}"
         return self._owner(agent).get(f"/api/v1/{what}{account}")
+
+    def _cached(self, agent: Agent, what: str) -> str:
+        """Return what the header says of where the answer came from."""
+        account = f"&broker_connection_id={agent.broker_connection_id}"
+        answer, _ = self._owner(agent).insist("GET", f"/api/v1/{what}{account}")
+        return str(answer.headers.get("X-Cache"))
 
     def _happened(self, words: str) -> None:
         self.events.append(Event(time.time(), words))

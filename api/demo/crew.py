@@ -25,7 +25,6 @@ class Crew:
         self._platform = platform
         self._world = world
         self._servers: dict[UUID, ChildServer] = {}
-        self.kills = 0
 
     def __enter__(self) -> Self:
         try:
@@ -55,10 +54,9 @@ class Crew:
 
     def check(self) -> None:
         """Raise `Refused` where an agent ended that nobody killed."""
-        for agent in self._world.agents:
-            server = self._servers[agent.agent_id]
+        for server in self._servers.values():
             if server.returncode is not None:
-                problem = f"the agent {agent.name} ended with {server.returncode}"
+                problem = f"{server.spec.name} ended with {server.returncode}"
                 raise commands.Refused(f"{problem}\n{server.log_tail()}")
 
     def kill(self, agent: Agent, still: Callable[[], bool]) -> bool:
@@ -72,8 +70,7 @@ class Crew:
             os.kill(server.pid, signal.SIGCONT)
             return False
         server.kill()
-        server.stop()
-        self.kills += 1
+        self._servers.pop(agent.agent_id).stop()
         return True
 
     def log(self) -> str:

@@ -1,4 +1,4 @@
-"""What the proofs go by: the database, the terminals' books, the answers of the service, the logs."""
+"""What the proofs go by: the database, the terminals' books, the service's answers, the logs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,9 @@ LOOK = Path(__file__).with_name("look.sql")
 _DEALS: LiteralString = """
 select t.deal_id, t.event, t.detail ->> 'reason' as reason from public.trade_events t
 where t.broker_connection_id = %s and t.deal_id is not null"""
-_PNL: LiteralString = "select p.day, p.realized_pnl from public.daily_pnl p where p.broker_connection_id = %s"
+_PNL: LiteralString = (
+    "select p.day, p.realized_pnl from public.daily_pnl p where p.broker_connection_id = %s"
+)
 _AMID: LiteralString = """
 select count(*) from public.jobs j
 where j.agent_id = %s and j.job_type = 'trade' and j.status = 'running'
@@ -145,6 +147,16 @@ class Evidence:
     def agents(self) -> list[Agent]:
         """The agents, in their order."""
         return [account.agent for account in self.accounts]
+
+    @property
+    def first_burst(self) -> float:
+        """When the quiet part ended."""
+        return self.events[2].at
+
+    def filled_at(self, job: Job) -> float:
+        """Return when the terminal's book has the order's deal; its end where it has none."""
+        times = (deal.time.timestamp() for _, deal in self.deals() if deal.comment == job.comment)
+        return next(times, job.finished_at or 0.0)
 
     def orders(self) -> dict[str, Job]:
         """Return the orders by the comment that they have at the broker."""

@@ -93,12 +93,12 @@ def place(user: User, order: Order) -> Placed:
 def _request(user: User, order: Order) -> tuple[Answer, int]:
     """Ask once, until an answer comes; `Refused` where it is about no order."""
     account = str(order.agent.broker_connection_id)
-    if order.ticket is None:
-        what = ("POST", "/api/v1/orders", {**(order.body or {}), "broker_connection_id": account})
+    method, path, body = "POST", "/api/v1/orders", order.body
+    if body is not None:
+        body = {**body, "broker_connection_id": account}
     else:
-        path = f"/api/v1/positions/{order.ticket}?broker_connection_id={account}"
-        what = ("DELETE", path, None)
-    answer, tries = user.client.insist(*what, headers={"Idempotency-Key": order.key})
+        method, path = "DELETE", f"/api/v1/positions/{order.ticket}?broker_connection_id={account}"
+    answer, tries = user.client.insist(method, path, body, {"Idempotency-Key": order.key})
     if "order_id" not in (answer.body or {}):
         raise commands.Refused(f"{order.words} was answered {answer.status}: {answer.body}")
     return answer, tries

@@ -1,4 +1,4 @@
-"""The demo's course: bring everything up, let everybody work, kill an agent and the service, prove."""
+"""The demo: bring everything up, go through the course, collect what is left, prove."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import psycopg
+from forex_agent.simulated import read_book
 
 from api import commands
 from api.demo.course import Course
 from api.demo.crew import Crew
-from api.demo.evidence import Account, Conn, Evidence, daily_pnl, known_deals, look
+from api.demo.evidence import Account, Conn, Evidence, Job, daily_pnl, known_deals, look
 from api.demo.plan import Plan
 from api.demo.proof import prove
 from api.demo.report import Result, summary
@@ -59,7 +60,7 @@ def _work(running: Platform, world: World, conn: Conn, seed: int) -> Evidence:
         accounts=[
             Account(
                 agent=agent,
-                book=agent.book(),
+                book=read_book(agent.book_path),
                 deals=known_deals(conn, agent),
                 pnl=daily_pnl(conn, agent),
                 positions=answers[agent.agent_id][0],
@@ -76,4 +77,15 @@ def _work(running: Platform, world: World, conn: Conn, seed: int) -> Evidence:
         caches=course.caches,
         logs=running.service.log.read_text(errors="replace") + crew.log(),
         secrets=world.secrets,
+    )
+
+
+def _with_parent_then(job: Job, course: Course) -> Job:
+    """Return the job with its parent as it was at the job's end, before the next one's."""
+    then = course.ended.get(job.job_id, job)
+    return replace(
+        job,
+        parent_state=then.parent_state,
+        parent_error=then.parent_error,
+        parent_price=then.parent_price,
     )

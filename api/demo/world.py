@@ -9,11 +9,13 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, LiteralString
 from uuid import UUID, uuid4
 
 import psycopg
+from forex_agent.simulated import RandomWalk
 
 from api import commands, tokens
 from api.agent_process import keep_key
@@ -27,6 +29,7 @@ SYMBOLS = {
     "bert-1": ("EURUSD", "BTCUSD"),
 }
 REPLAYING = "anna-2"
+TICK_MS, LOOK_BACK_MS = 500, 15_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,22 @@ class Agent:
     def queues(self) -> set[str]:
         """Where its jobs may come from."""
         return {f"agent/{self.agent_id}", f"broker/{self.broker_connection_id}", "any"}
+
+    @property
+    def book_path(self) -> Path:
+        """Where its terminal keeps the account."""
+        return self.state / "book.db"
+
+    def quoted(self, symbol: str, bid: float, ask: float, ts: int) -> bool:
+        """Whether the market of its terminal had that price, at that time or shortly before."""
+        market = RandomWalk(int(self.seed))
+        spec = market.specs[symbol]
+        return any(
+            (spec.decimal(quote.bid), spec.decimal(quote.ask))
+            == (Decimal(str(bid)), Decimal(str(ask)))
+            for at in range(ts, ts - LOOK_BACK_MS, -TICK_MS)
+            if (quote := market.quote(symbol, at))
+        )
 
 
 @dataclass(frozen=True, slots=True)

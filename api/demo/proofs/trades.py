@@ -8,8 +8,9 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from api.demo.evidence import Account, Evidence
 from forex_agent.simulated import BookState
+
+from api.demo.evidence import Account, Evidence
 
 FILLED = {"filled", "partially_filled", "closed"}
 STOPPED = ("closed", "sl")
@@ -22,7 +23,8 @@ def as_expected(evidence: Evidence) -> Iterator[str]:
         if placed.status not in placed.order.expected:
             yield f"{placed.order.words} of {placed.order.agent.name}: {placed.last}"
         elif job is None or job.order_status != placed.status:
-            yield f"{placed.order_id}: the user was told {placed.status}, {job and job.order_status}"
+            stands = job and job.order_status
+            yield f"{placed.order_id}: the user was told {placed.status}, it is {stands}"
 
 
 def one_order_per_key(evidence: Evidence) -> Iterator[str]:
