@@ -23,8 +23,9 @@ from uuid import UUID, uuid4
 
 import orjson
 
+from api import calls
 from api.keys import Agent
-from jobengine import EngineError, JobEngine, Lease, calls
+from jobengine import EngineError, JobEngine, Lease
 from jobengine.claimer import Claimer
 from jobengine.records import Job
 
@@ -275,7 +276,10 @@ class LongPoll:
             if place := self._places.get(waiter.agent.agent_id):
                 place.quiet, place.looked = True, now  # until something is announced meanwhile
         async with self._engine.connection() as conn:
-            return await calls.claim(conn, requests=orjson.dumps(requests).decode())
+            jobs = await calls.agent_claim(conn, requests=orjson.dumps(requests).decode())
+        if self._engine.meter is not None:
+            self._engine.meter.claimed(jobs)
+        return jobs
 
     async def _deliver(self, batch: Sequence[Waiter], jobs: Iterable[Job]) -> None:
         found = {job.request: job for job in jobs}

@@ -30,7 +30,7 @@ def test_r13_prices_are_set_and_published(agent: Agent, store: redis.Redis) -> N
         heard.psubscribe("prices:*")
         heard.get_message(timeout=10)
         answer = push(agent, PRICES)
-        assert (answer.status_code, answer.json()) == (200, {"received": 2})
+        assert (answer.status_code, answer.json()) == (200, {"received": 2, "subscriptions": []})
         messages = [heard.get_message(timeout=10) for _ in range(4)]
     keys = {f"prices:{place}{name}" for name in PRICES for place in ("", f"{agent.agent_id}:")}
     assert {message["channel"].decode() for message in messages} == keys
@@ -67,7 +67,7 @@ def test_prices_out_of_bounds_are_refused_whole(agent: Agent, prices: Any) -> No
 
 def test_quoted_numbers_and_five_hundred_instruments_are_taken(agent: Agent) -> None:
     prices = {f"S{n}": {"bid": "1.5", "ask": 1.5} for n in range(500)}
-    assert push(agent, prices).json() == {"received": 500}
+    assert push(agent, prices).json() == {"received": 500, "subscriptions": []}
 
 
 def test_without_redis_prices_are_refused_and_agents_work_on(platform_url: str) -> None:

@@ -19,7 +19,6 @@ from api.metrics import Metrics
 from api.service import Service, running
 from api.settings import Settings
 from jobengine import Job
-from jobengine import calls as engine_calls
 from tests.api.world import PATIENCE, SECRET, Agent, User, until
 
 Work = Callable[[Service], Awaitable[None]]
@@ -69,7 +68,9 @@ def test_a_job_whose_client_left_before_the_answer_waits_again(
 
     async def work(service: Service) -> None:
         job = await claimed(service, agent)
-        await agent_jobs._hand_over(service, job, await client_gone(), ack=False)
+        await agent_jobs._hand_over(
+            service, await let_in(service, agent), job, await client_gone(), ack=False
+        )
 
     inside(work)
     assert owner.job(job_id)["status"] == "pending"
@@ -85,7 +86,9 @@ def test_a_begun_order_asked_for_again_stays_begun_when_the_client_leaves(
     async def work(service: Service) -> None:
         again = await claimed(service, agent, request_id)
         assert again.lease_epoch == begun["lease_epoch"]
-        answer = await agent_jobs._hand_over(service, again, await client_gone(), ack=False)
+        answer = await agent_jobs._hand_over(
+            service, await let_in(service, agent), again, await client_gone(), ack=False
+        )
         assert answer == agent_jobs.NO_JOBS
 
     inside(work)
@@ -201,7 +204,7 @@ def test_a_claim_that_fails_by_a_mistake_fails_its_polls_and_no_others(
 
     async def work(service: Service) -> None:
         holder = await let_in(service, agent)
-        monkeypatch.setattr(engine_calls, "claim", fails)
+        monkeypatch.setattr(calls, "agent_claim", fails)
         with pytest.raises(RuntimeError, match="a mistake"):
             await service.longpoll.poll(holder, seconds=30, request_id=None).answer
         assert (await claimed(service, agent)).job_id == job_id
@@ -232,7 +235,7 @@ def test_an_older_poll_gets_no_job(
 ) -> None:
     """Its client may be gone, as of a connection that broke, while the job is being claimed."""
     job_id = owner.enqueue(agent_id=str(agent.agent_id))
-    claim = engine_calls.claim
+    claim = calls.agent_claim
 
     async def work(service: Service) -> None:
         holder = await let_in(service, agent)
@@ -243,7 +246,7 @@ def test_an_older_poll_gets_no_job(
             newer.append(service.longpoll.poll(holder, seconds=30, request_id=None))
             return await claim(conn, requests=requests)
 
-        monkeypatch.setattr(engine_calls, "claim", overtaken)
+        monkeypatch.setattr(calls, "agent_claim", overtaken)
         assert await service.longpoll.poll(holder, seconds=30, request_id=None).answer is None
         found = await newer[0].answer
         assert found
