@@ -93,7 +93,7 @@ def test_a_compiler_that_hangs_is_killed_with_its_children(
 
 def alive(pid: int) -> bool:
     try:
-        return str(psutil.Process(pid).status()) != psutil.STATUS_ZOMBIE
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False
 
