@@ -121,7 +121,9 @@ def commands(page: Path) -> Iterator[str]:
     """Yield each line of the page's code blocks that calls the agent, without its comment."""
     for block in re.findall(r"```\w*\n(.*?)```", page.read_text(), re.DOTALL):
         for line in block.splitlines():
-            if found := re.search(r"forex-agent(?:\.exe)? ((?:--|pair|run|doctor).*)", line):
+            if found := re.search(
+                r"(?:^|bin/|Scripts\\)forex-agent(?:\.exe)? ((?:--|pair|run|doctor).*)", line
+            ):
                 yield found[1].partition(" #")[0].rstrip(' "')
 
 

@@ -3,7 +3,7 @@
 Sure: the same comment; one that was cut off, but not too short; a deal of an order whose comment
 matches; and the order's number, where the terminal had named it before the answer was lost.
 
-Else, of an order that this process has sent, a deal of the same symbol, side, volume and magic in
+Else, of an order that this driver has sent, a deal of the same symbol, side, volume and magic in
 the minutes after it whose comment is no job's: likely, and only where there is exactly one. Never
 without a magic: a person trades with none.
 """
