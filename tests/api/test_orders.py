@@ -158,6 +158,31 @@ def test_a_partial_fill_names_the_volume_that_was_filled(desk: Desk) -> None:
     )
 
 
+@pytest.mark.parametrize("status", ["completed", "failed"])
+@pytest.mark.parametrize(
+    "output",
+    [
+        {},
+        {"fill_price": "x", "volume": [], "retcode": "10009", "symbol": {"a": 1}, "side": None},
+        {"fill_price": 1e300, "volume": 1e300, "retcode": 10**18, "commission": "Infinity"},
+        {"fill_price": -1, "volume": 0, "retcode": -(2**40), "deal_id": [], "error_code": {}},
+        {"retcode": 1.5, "position_id": {"x": []}, "deal_id": 7, "ticket": True, "pnl": "NaN"},
+    ],
+)
+def test_nonsense_of_an_agent_is_an_answer_and_never_a_failure(
+    desk: Desk, status: str, output: Any
+) -> None:
+    """What it says of an order stands; what cannot be read of it is missing."""
+    with working(desk, trade={"status": status, "output_data": output}):
+        answer = desk.order()
+    if status == "completed":
+        assert (answer.status_code, answer.json()["status"]) == (200, "filled")
+    else:
+        assert problem(answer) == (422, "order_rejected")
+    order = desk.user.get(f"/api/v1/orders/{answer.json()['order_id']}")
+    assert order.status_code == 200
+
+
 def test_c6_an_order_that_waited_too_long_is_422_and_never_sent(desk: Desk) -> None:
     answer = desk.order(expires_in=0.5)
     assert problem(answer) == (422, "order_expired")

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid4
 
 import psycopg
 import pytest
+from psycopg.pq import TransactionStatus
 
 from api import agent_jobs, calls, keys
-from api.database import as_user
+from api.database import as_user, service_rows
 from api.embedded import EmbeddedValkey
 from api.errors import Problem
 from api.keys import AgentKeys
@@ -273,3 +275,32 @@ def test_a_users_statement_has_eight_seconds_and_the_connection_goes_back_as_it_
                     return
 
     inside(work)
+
+
+def test_a_call_in_one_round_trip_is_the_services_own_and_leaves_the_connection_as_it_was(
+    inside: Inside,
+) -> None:
+    """Its role and its transaction end with it, also where it is refused."""
+
+    async def work(service: Service) -> None:
+        async with service.pool.connection() as conn:
+            before = await who(conn)
+            (found,) = await service_rows(conn, Who, "select current_user::text, 1", {})
+            assert found == Who("service_role", 1)
+            with pytest.raises(psycopg.Error) as refusal:
+                await calls.agent_claim(conn, requests="{}")
+            assert refusal.value.sqlstate == "JE002"
+            assert await who(conn) == before
+            assert conn.info.transaction_status == TransactionStatus.IDLE
+
+    inside(work)
+
+
+@dataclass
+class Who:
+    role: str
+    number: int
+
+
+async def who(conn: Any) -> Any:
+    return await (await conn.execute("select current_user")).fetchone()

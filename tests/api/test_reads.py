@@ -5,7 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from api import models
+from api.endpoint import respond
+from api.errors import Problem
+from api.reads import understood
 from tests.api.desk import Desk, beat, completed, new_desk, working
 from tests.api.world import Service, problem
 
@@ -56,3 +62,51 @@ def test_reads_need_no_onboarding_but_a_token(service: Service) -> None:
     assert problem(user.get(PATH)) == (422, "broker_connection_required")
     for path in (PATH, "/api/v1/positions", "/api/v1/candles/EURUSD"):
         assert problem(service.http.get(path)) == (401, "token_invalid")
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
+    max_leaves=8,
+)
+ODD = JSON | st.sampled_from(["1e999999", "1e-999999", "-0", " 1 ", "1_0", 10**400, -(2**63), ""])
+POSITION = {"ticket": 1, "symbol": "EURUSD", "side": "buy", "volume": 1, "open_price": 1}
+CANDLE = {"time": 0, "open": 1, "high": 1, "low": 1, "close": 1, "volume": 1}
+
+
+def nearly(model: type[models.Answer], sound: dict[str, Any]) -> st.SearchStrategy[Any]:
+    """Generate what an agent might say instead of a sound answer: another value here or there."""
+    changes = st.dictionaries(st.sampled_from(sorted(model.model_fields)), ODD, max_size=2)
+    return st.builds(lambda changed: {**sound, **changed}, changes)
+
+
+def many(name: str, model: type[models.Answer], sound: dict[str, Any]) -> st.SearchStrategy[Any]:
+    return st.fixed_dictionaries({name: st.lists(nearly(model, sound), max_size=3)})
+
+
+@pytest.mark.parametrize(
+    "model,outputs",
+    [
+        (models.Balance, nearly(models.Balance, BALANCE)),
+        (models.Positions, many("positions", models.Position, POSITION)),
+        (models.Candles, many("candles", models.Candle, CANDLE)),
+        (models.Positions, JSON),
+    ],
+)
+def test_whatever_an_agent_says_is_told_or_refused(
+    model: Any, outputs: st.SearchStrategy[Any]
+) -> None:
+    @given(outputs)
+    def check(output: Any) -> None:
+        assert said_of(model, output) in {"told", "agent_failed"}
+
+    check()
+
+
+def said_of(model: Any, output: Any) -> str:
+    """Do as the service does with an agent's output; return what comes of it."""
+    try:
+        respond(understood(model, output))
+    except Problem as refusal:
+        return refusal.code if all(e["field"] and e["rule"] for e in refusal.errors) else "unnamed"
+    return "told"
