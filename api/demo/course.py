@@ -17,13 +17,12 @@ from api.demo.orders import Order, Placed, place
 from api.demo.plan import BURST, EXPIRES_SECONDS, Chain, Plan
 from api.demo.servers import Service, wait_for
 from api.demo.watch import Watch
-from api.demo.world import Agent, World
+from api.demo.world import FAST, Agent, World
 from jobengine.progress import Progress
 
 PATIENCE = 120.0  # for a machine that has much else to do; a quiet one needs a few seconds
-STOPPED = "BTCUSD"  # moves so fast that a near stop-loss is hit within seconds
-SPREAD, NEAR = 15.0, 3.0  # of its price: what lies between bid and ask, and how near a stop is
-LATE, LATE_SECONDS = 3, 1.5  # orders that the broker takes, does not answer and fills later
+SPREAD, NEAR = 15.0, 1.5  # of its price: what lies between bid and ask, and how near a stop is
+LATE, LATE_SECONDS = 3, 2.0  # orders that the broker takes, does not answer and fills later
 WAITING = 4  # orders that are put in while nobody is there to take them
 
 
@@ -112,7 +111,7 @@ class Course:
         for number, opened in enumerate(placed[:2]):
             ticket = opened.last["position_id"]
             self._place(self._plan.close(agent, ticket, requests=1 + number))
-        if STOPPED in agent.symbols:
+        if FAST in agent.symbols:
             self._place_stops(agent)
         candles = f"candles/{agent.symbols[0]}?timeframe=M1&count="
         kept = [self._cached(agent, candles + count) for count in ("60", "30")]
@@ -130,12 +129,12 @@ class Course:
                 status = self._place(order).status
 
     def _stop(self, agent: Agent, side: str, **more: Any) -> Order:
-        return self._plan.order(agent, symbol=STOPPED, side=side, volume=0.01, **more)
+        return self._plan.order(agent, symbol=FAST, side=side, volume=0.01, **more)
 
     def _end_stops(self) -> None:
         """Wait until a stop-loss was hit and told, and close the others."""
-        watched = [agent for agent in self._world.agents if STOPPED in agent.symbols]
-        self._wait(lambda: all(map(self._stopped, watched)), "a stop-loss was hit and told")
+        watched = [agent for agent in self._world.agents if FAST in agent.symbols]
+        self._wait(lambda: any(map(self._stopped, watched)), "a stop-loss was hit and told")
         self._happened("stop-losses were hit at the broker, and told by the reports of deals")
         for agent in watched:
             for position in self._get(agent, "positions"):
@@ -206,8 +205,9 @@ class Course:
         return burst
 
     def _amid(self, agent: Agent) -> int:
-        """Return how many orders the broker has and the agent has not reported."""
-        return amid(self._conn, agent.agent_id, LATE_SECONDS / 5)
+        """Return how many orders wait for the broker; 0 where the agent may be sending one now."""
+        waiting, sending = amid(self._conn, agent.agent_id, LATE_SECONDS / 5)
+        return 0 if sending else waiting
 
     # All of them
 

@@ -45,7 +45,7 @@ class Crew:
 
     def start(self, agent: Agent) -> None:
         """Start the agent's process."""
-        settings = {"symbols": ",".join(agent.symbols), "simulated_seed": agent.seed}
+        settings = {"symbols": ",".join(agent.symbols), "simulated_seed": str(agent.seed)}
         if agent.data is not None:
             settings["simulated_data"] = str(agent.data)
         self._servers[agent.agent_id] = start_agent(

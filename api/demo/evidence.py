@@ -27,9 +27,11 @@ _PNL: LiteralString = (
     "select p.day, p.realized_pnl from public.daily_pnl p where p.broker_connection_id = %s"
 )
 _AMID: LiteralString = """
-select count(*) from public.jobs j
-where j.agent_id = %s and j.job_type = 'trade' and j.status = 'running'
-  and j.started_at < clock_timestamp() - make_interval(secs => %s)"""
+select count(*) filter (where old), count(*) filter (where not old)
+from public.jobs j
+cross join lateral (
+    select j.started_at < clock_timestamp() - make_interval(secs => %s) as old) o
+where j.agent_id = %s and j.job_type = 'trade' and j.status = 'running'"""
 
 Conn: TypeAlias = psycopg.Connection[Any]
 
@@ -81,10 +83,11 @@ def look(conn: Conn, users: Sequence[UUID]) -> dict[UUID, Job]:
         return {job.job_id: job for job in cursor.fetchall()}
 
 
-def amid(conn: Conn, agent_id: UUID, seconds: float) -> int:
-    """Return how many orders the agent has begun so long ago and not reported."""
-    row = conn.execute(_AMID, (agent_id, seconds)).fetchone()
-    return int(row[0]) if row else 0
+def amid(conn: Conn, agent_id: UUID, seconds: float) -> tuple[int, int]:
+    """Return how many orders the agent has begun and not reported: so long ago, and since."""
+    row = conn.execute(_AMID, (seconds, agent_id)).fetchone()
+    assert row is not None
+    return row[0], row[1]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

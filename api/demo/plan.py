@@ -12,10 +12,11 @@ from uuid import UUID
 from api.demo.orders import Order
 from api.demo.world import Agent, Parents
 
-SOURCE = "int OnInit() { return 0; }\n"
-WRONG_SOURCE = f"#error\n{SOURCE}"
+SOURCE = "int OnInit() { return 0; }\nvoid OnTick() {}\n"
+WRONG_SOURCE = "void OnTick() {\n"
+PROGRAM = base64.b64encode(b"EX5 of the demo").decode()
 TOO_MUCH = 90  # lots: no demo account has the margin
-BURST = 12  # orders at once, in whose middle somebody is killed
+BURST = 10  # orders at once, in whose middle somebody is killed
 EXPIRES_SECONDS = 0.2
 
 Json: TypeAlias = dict[str, Any]
@@ -118,8 +119,7 @@ class Plan:
     def _deployments(self, agent: Agent) -> Iterator[Chain]:
         """One that runs and is stopped, and one without a program."""
         name = {"name": "demo", "symbol": agent.symbols[0], "timeframe": "M1"}
-        program = base64.b64encode(SOURCE.encode()).decode()
-        whole = {"deploy": {**name, "program_base64": program}, "run": name, "stop": name}
+        whole = {"deploy": {**name, "program_base64": PROGRAM}, "run": name, "stop": name}
         for inputs in (whole, {"deploy": name}):
             deployment_id = self._parents.deployment(agent, agent.symbols[0])
             parent = _parent("ea_deployment", deployment_id)

@@ -7,6 +7,7 @@ tokens. Projects, deployments and signals have no endpoint yet: they are inserte
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
@@ -15,7 +16,7 @@ from typing import Any, LiteralString
 from uuid import UUID, uuid4
 
 import psycopg
-from forex_agent.simulated import RandomWalk
+from forex_agent.simulated import RandomWalk, Replay
 
 from api import commands, tokens
 from api.agent_process import keep_key
@@ -30,6 +31,8 @@ SYMBOLS = {
 }
 REPLAYING = "anna-2"
 TICK_MS, LOOK_BACK_MS = 500, 15_000
+FAST = "BTCUSD"
+AHEAD_MS, LULL_MS, MOVES = 60_000, 3_000, 400  # points
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +55,7 @@ class Agent:
     broker_connection_id: UUID
     symbols: tuple[str, ...]
     state: Path
-    seed: str = "1"
+    seed: int = 1
     data: Path | None = None
 
     @property
@@ -67,7 +70,7 @@ class Agent:
 
     def quoted(self, symbol: str, bid: float, ask: float, ts: int) -> bool:
         """Whether the market of its terminal had that price, at that time or shortly before."""
-        market = RandomWalk(int(self.seed))
+        market = RandomWalk(self.seed, [symbol])
         spec = market.specs[symbol]
         return any(
             (spec.decimal(quote.bid), spec.decimal(quote.ask))
@@ -103,7 +106,7 @@ def make_world(platform: Platform, seed: int, data: Path | None) -> World:
     chance = random.Random(seed)  # noqa: S311 - repeatable, not secret
     users = {name: _user(platform, name) for name in ("anna", "bert")}
     agents, secrets = [], [platform.secret, *(user.token for user in users.values())]
-    for name, symbols in SYMBOLS.items():
+    for name, symbols in _symbols(data).items():
         user = users[name.partition("-")[0]]
         account = user.client.made(
             "/api/v1/broker-connections",
@@ -118,13 +121,33 @@ def make_world(platform: Platform, seed: int, data: Path | None) -> World:
             broker_connection_id=UUID(account["id"]),
             symbols=symbols,
             state=platform.folder / name,
-            seed=str(chance.randrange(2**31)),
+            seed=_lively(chance),
             data=data if name == REPLAYING else None,
         )
         keep_key(agent.state, paired["agent_key"])
         agents.append(agent)
         secrets.append(paired["agent_key"])
     return World(list(users.values()), agents, secrets)
+
+
+def _symbols(data: Path | None) -> dict[str, tuple[str, ...]]:
+    """Return what each agent offers; one that replays recorded prices, the first two of them."""
+    if data is None:
+        return SYMBOLS
+    return {**SYMBOLS, REPLAYING: tuple(sorted(Replay(data).specs, reverse=True))[:2]}
+
+
+def _lively(chance: random.Random) -> int:
+    """Return a seed whose fast instrument moves all the time from now on: some are quiet."""
+    now = time.time_ns() // 1_000_000
+    while True:
+        seed = chance.randrange(2**31)
+        market = RandomWalk(seed, [FAST])
+        bars = [
+            market.bar(FAST, now + at, now + at + LULL_MS) for at in range(0, AHEAD_MS, LULL_MS)
+        ]
+        if all(bar and bar.high - bar.low >= MOVES for bar in bars):
+            return seed
 
 
 def _user(platform: Platform, name: str) -> User:
