@@ -39,7 +39,7 @@ class Client:
     def __init__(self, link: Link, counts: Counts) -> None:
         self._link = link
         self._counts = counts
-        self._loop = asyncio.get_running_loop()
+        self._loop = link.loop
         self._slots: dict[object, bytes] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._allowance = float(MESSAGES_PER_SECOND)

@@ -20,6 +20,7 @@ from api.stream.manager import Topic
 log = logging.getLogger("api.stream")
 
 RENEW_SECONDS = 4.0
+PAUSE_SECONDS = 0.1  # what comes and goes meanwhile is written in one go
 KEPT_SECONDS = 15.0
 LEFT_SECONDS = 6.0  # longer than a renewal takes to come
 
@@ -48,6 +49,7 @@ class Interest:
                 self._renewed = time.monotonic()
             self._change.clear()
             await self._write(renew=time.monotonic() >= due)
+            await asyncio.sleep(PAUSE_SECONDS)
 
     async def _write(self, *, renew: bool) -> None:
         """Write what is not written yet, or all, and what is not watched any more."""

@@ -53,6 +53,7 @@ class Reader:
         self._wanted: set[bytes] = set()
         self._changed: dict[bytes, None] = {}
         self._change = asyncio.Event()
+        self._deaf = False
 
     def want(self, key: bytes) -> None:
         self._wanted.add(key)
@@ -72,7 +73,7 @@ class Reader:
             try:
                 await self._connected(sink)
             except* (RedisError, OSError) as errors:
-                log.warning("prices are not heard of: %s", errors.exceptions[0])
+                self._complain(errors.exceptions[0])
             finally:
                 sink.lost()
             await asyncio.sleep(AGAIN_SECONDS)
@@ -82,6 +83,7 @@ class Reader:
         commands = redis.Redis(connection_pool=self._pool)
         try:
             await conversation.connect()
+            self._deaf = False
             self._changed = dict.fromkeys(self._wanted)
             self._change.set()
             async with asyncio.TaskGroup() as group:
@@ -93,6 +95,12 @@ class Reader:
         finally:
             await conversation.disconnect()
             await self._pool.disconnect()
+
+    def _complain(self, error: BaseException) -> None:
+        """Say it once, however often it is tried."""
+        if not self._deaf:
+            log.warning("prices are not heard of: %s", error)
+        self._deaf = True
 
     async def _tell(self, conversation: _Conversation) -> None:
         """Subscribe and unsubscribe as it changes, what is due at once in one go."""

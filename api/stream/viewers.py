@@ -7,6 +7,7 @@ import logging
 import random
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TypeAlias
 from uuid import UUID
@@ -26,6 +27,7 @@ AGAIN_SECONDS = (1.0, 3.0)  # and where the database did not answer
 CHANGED_SECONDS = (0.0, 1.0)  # an announced agent is looked up so soon
 ANY_SECONDS = (0.0, 10.0)  # and when any may have changed
 TICK_SECONDS = 0.2
+JOIN_SECONDS = 5.0  # then a client goes on without an agent, until `run` has found it
 AT_ONCE = 3  # look-ups, so that requests find connections in the pool
 
 _NOT_FOUND = "FX404"  # the account is not, or no longer, the user's
@@ -64,12 +66,14 @@ class Viewers:
         self._at_once = asyncio.Semaphore(AT_ONCE)
 
     async def join(self, client: Client, user: User, broker_connection_id: UUID | None) -> Viewer:
-        """Give the client its viewer, whose agent is known unless the database does not answer."""
+        """Give the client its viewer; it waits for the agent's look-up, but not for long."""
         new = Viewer(user, broker_connection_id)
         viewer = client.viewer = self._viewers.setdefault(new.key, new)
         viewer.clients.add(client)
         if not viewer.known:
-            await self._look_up(viewer)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(JOIN_SECONDS):
+                    await self._look_up(viewer)
         return viewer
 
     def leave(self, client: Client, viewer: Viewer) -> None:

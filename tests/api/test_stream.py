@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -489,3 +493,18 @@ def test_no_secret_is_in_the_log(platform_url: str, valkey: EmbeddedValkey) -> N
     assert owner.token not in printed
     assert "an-invalid-token" not in printed
     assert "token=" not in printed
+
+
+def test_the_client_of_the_page(owner: User, agent: Agent) -> None:
+    page = Path("docs/price-stream.md").read_text(encoding="utf-8")
+    program = page.split("```python\n")[1].split("```")[0]
+    push(agent, 1.25)
+    environment = {**os.environ, "URL": address(owner.service), "TOKEN": owner.token}
+    with subprocess.Popen(
+        [sys.executable, "-c", program], env=environment, stdout=subprocess.PIPE, text=True
+    ) as client:
+        assert client.stdout
+        assert client.stdout.readline().startswith(f"{PAIR} {{'bid': 1.25,")
+        push(agent, 1.5)
+        assert client.stdout.readline().startswith(f"{PAIR} {{'bid': 1.5,")
+        client.kill()
