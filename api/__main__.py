@@ -37,7 +37,10 @@ def parser() -> argparse.ArgumentParser:
     sub = root.add_subparsers(required=True, metavar="COMMAND")
     up = sub.add_parser("up", help="serve with everything that it needs, nothing to set up")
     _listening(up)
-    up.set_defaults(run=lambda options: commands.up(os.environ, _listen(options)))
+    up.add_argument(
+        "--simulated", action="store_true", help="with a demo account whose terminal is simulated"
+    )
+    up.set_defaults(run=_up)
     serve = sub.add_parser("serve", help="serve HTTP until a signal ends it")
     _listening(serve)
     serve.set_defaults(run=_serve)
@@ -82,6 +85,10 @@ def _listen(options: argparse.Namespace) -> dict[str, str]:
     """Return what the command line says instead of the environment."""
     given = {"HOST": options.host, "PORT": options.port}
     return {name: value for name, value in given.items() if value is not None}
+
+
+def _up(options: argparse.Namespace) -> None:
+    commands.up(os.environ, _listen(options), simulated=options.simulated)
 
 
 def _serve(options: argparse.Namespace) -> None:

@@ -9,6 +9,7 @@ import secrets
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -29,6 +30,7 @@ from jobengine.embedded import EmbeddedPostgres
 
 __all__ = [
     "Refused",
+    "UnknownUser",
     "add_user",
     "data_folder",
     "database",
@@ -49,8 +51,17 @@ class Refused(Exception):
     """The command cannot do what was asked."""
 
 
-def up(environment: Mapping[str, str], listen: Mapping[str, str]) -> None:
-    """Serve with all that is needed: servers that the environment does not name are started."""
+class UnknownUser(Refused):
+    """There is no user of that address."""
+
+
+def up(
+    environment: Mapping[str, str], listen: Mapping[str, str], *, simulated: bool = False
+) -> None:
+    """Serve with all that is needed: servers that the environment does not name are started.
+
+    `simulated` adds a user with a demo account, and the account's agent (`api.simulated`).
+    """
     signal.signal(signal.SIGTERM, _terminated)  # until uvicorn has its own handler
     with database(environment) as database_url, redis_server(environment) as redis_url:
         asyncio.run(migrate(database_url))
@@ -60,14 +71,21 @@ def up(environment: Mapping[str, str], listen: Mapping[str, str]) -> None:
                 **listen,
                 "DATABASE_URL": database_url,
                 "REDIS_URL": redis_url,
-                "SUPABASE_JWT_SECRET": _secret(environment),
+                "SUPABASE_JWT_SECRET": (secret := _secret(environment)),
             }
         )
         say(
             f"data and the token secret: {data_folder(environment)}\n"
             "a token, in another terminal: python -m api user token you@example.org"
         )
-        serve(settings)
+        told = {"DATABASE_URL": database_url, "SUPABASE_JWT_SECRET": secret}
+        serve(settings, _beside({**environment, **told}) if simulated else None)
+
+
+def _beside(environment: Mapping[str, str]) -> Callable[[str], AbstractContextManager[None]]:
+    from api.simulated import simulated_agent  # noqa: PLC0415 - only this needs the agent
+
+    return partial(simulated_agent, environment)
 
 
 def _terminated(*_: object) -> NoReturn:
@@ -147,7 +165,7 @@ def token(environment: Mapping[str, str], email: str, hours: float) -> str:
     with database(environment) as url:
         user_id = asyncio.run(_on(url, partial(calls.user_find, email=email)))
     if user_id is None:
-        raise Refused(f"there is no user {email}: python -m api user add {email}")
+        raise UnknownUser(f"there is no user {email}: python -m api user add {email}")
     return tokens.issue(secret, user_id, email, hours * 3600)
 
 

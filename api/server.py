@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import socket
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
+from typing import TypeAlias
 
 import uvicorn
 from starlette.applications import Starlette
@@ -11,14 +15,20 @@ from starlette.applications import Starlette
 from api.app import create_app
 from api.service import Service
 from api.settings import Settings
+from api.stream.protocol import Link
 
+WEBSOCKET_BYTES = 64 * 1024  # above what is answered with a reason (api.stream.messages)
+EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 - where to call whom it serves
 GRACE_SECONDS = 20  # how long requests that work may take after the signal
+
+Beside: TypeAlias = Callable[[str], AbstractContextManager[None]]
 
 
 class Server(uvicorn.Server):
     """Waits for open requests at its end, so those that only wait must not be among them."""
 
-    def __init__(self, app: Starlette, settings: Settings) -> None:
+    def __init__(self, app: Starlette, settings: Settings, beside: Beside | None = None) -> None:
+        """`beside` gets the URL and runs while the service does, in a thread."""
         config = uvicorn.Config(
             app,
             host=settings.host,
@@ -26,20 +36,39 @@ class Server(uvicorn.Server):
             access_log=False,  # it prints whole URLs; api.middleware logs without secrets
             server_header=False,
             timeout_graceful_shutdown=GRACE_SECONDS,
+            ws=Link,
+            ws_max_size=WEBSOCKET_BYTES,
+            ws_per_message_deflate=False,  # costs memory and time per client, for 100 bytes
         )
         super().__init__(config)
         self._app = app
+        self._beside = beside
+        self._stack = ExitStack()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to serve, then with what runs beside."""
+        await super().startup(sockets)
+        if self.started and self._beside is not None:
+            beside = self._beside(self._url())
+            await asyncio.to_thread(self._stack.enter_context, beside)
+
+    def _url(self) -> str:
+        """Return where a program of this machine calls the service."""
+        host: str = self.config.host
+        port = self.servers[0].sockets[0].getsockname()[1]
+        return f"http://{EVERYWHERE.get(host, host)}:{port}"
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """End in order: answers for everybody who waits, nobody new, then the rest."""
+        await asyncio.to_thread(self._stack.close)
         service: Service | None = getattr(self._app.state, "service", None)
         if service is not None:
             service.close_polls()
         await super().shutdown(sockets)
 
 
-def serve(settings: Settings) -> None:
-    """Serve until a signal ends it."""
+def serve(settings: Settings, beside: Beside | None = None) -> None:
+    """Serve until a signal ends it, with what runs beside."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     logging.getLogger("jobengine").setLevel(logging.WARNING)
-    Server(create_app(settings), settings).run()
+    Server(create_app(settings), settings, beside).run()

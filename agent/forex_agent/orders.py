@@ -155,8 +155,10 @@ class Orders:
         await self._report(lease, report)
 
     async def _report(self, lease: Lease, report: Report) -> None:
-        self.changed()
-        answer = await lease.report(report)
+        try:
+            answer = await lease.report(report)
+        finally:
+            self.changed()  # the answer first: somebody waits for it
         log.info(
             "order %s: %s %s, answered %d",
             lease.job.job_id,

@@ -1,101 +1,79 @@
-"""The agents' processes: started, one killed in the middle of a job, all ended with the demo."""
+"""The agents' processes: started, one killed in the middle of orders, all ended with the demo."""
 
 from __future__ import annotations
 
-import json
+import os
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Self
 from uuid import UUID
 
 from api import commands
-from api.demo.servers import CHECKOUT, Platform
+from api.agent_process import start_agent
+from api.demo.servers import Platform
 from api.demo.world import Agent, World
-
-END_SECONDS = 20.0
+from jobengine.embedded.supervisor import ChildServer
 
 
 class Crew:
     """One process per agent; they end when this one does, however that happens."""
 
-    def __init__(self, platform: Platform, world: World, seed: int) -> None:
+    def __init__(self, platform: Platform, world: World) -> None:
         """Nothing is started before `with`."""
         self._platform = platform
         self._world = world
-        self._seed = seed
-        self._processes: dict[UUID, subprocess.Popen[str]] = {}
-        self.kills = 0
+        self._servers: dict[UUID, ChildServer] = {}
 
     def __enter__(self) -> Self:
-        for agent in self._world.agents:
-            self.start(agent)
+        try:
+            for agent in self._world.agents:
+                self.start(agent)
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
         """Let the agents finish what they hold, and end those who cannot."""
-        for process in self._processes.values():
-            process.terminate()
-        for process in self._processes.values():
-            try:
-                process.wait(timeout=END_SECONDS)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-            finally:
-                _close(process)
-
-    def journal(self, agent: Agent) -> Path:
-        return self._platform.folder / f"{agent.name}.journal"
+        with ExitStack() as stack:
+            for server in self._servers.values():
+                stack.callback(server.stop)
+                if server.alive():  # all together: each takes its time
+                    os.kill(server.pid, signal.SIGTERM)
 
     def start(self, agent: Agent) -> None:
-        """Start the agent's process; what it must know comes by a pipe, as it holds the key."""
-        told = {
-            "url": self._platform.url,
-            "agent_id": str(agent.agent_id),
-            "agent_key": self._world.keys[agent.agent_id],
-            "journal": str(self.journal(agent)),
-            "seed": f"{self._seed}/{agent.name}",
-            "symbols": agent.symbols,
-        }
-        process = subprocess.Popen(
-            [sys.executable, "-m", "api.demo.agent"],
-            stdin=subprocess.PIPE,
-            env={"PYTHONPATH": str(CHECKOUT)},  # no database, no secret
-            text=True,
-            start_new_session=True,  # Ctrl-C is the parent's; it ends the agents in order
+        """Start the agent's process."""
+        settings = {"symbols": ",".join(agent.symbols), "simulated_seed": str(agent.seed)}
+        if agent.data is not None:
+            settings["simulated_data"] = str(agent.data)
+        self._servers[agent.agent_id] = start_agent(
+            agent.state, agent.agent_id, self._platform.url, self._platform.lock, settings
         )
-        self._processes[agent.agent_id] = process
-        assert process.stdin is not None
-        process.stdin.write(f"{json.dumps(told)}\n")
-        process.stdin.flush()
 
     def check(self) -> None:
         """Raise `Refused` where an agent ended that nobody killed."""
-        for agent in self._world.agents:
-            code = self._processes[agent.agent_id].poll()
-            if code is not None:
-                raise commands.Refused(f"the agent {agent.name} ended with {code}")
+        for server in self._servers.values():
+            if server.returncode is not None:
+                problem = f"{server.spec.name} ended with {server.returncode}"
+                raise commands.Refused(f"{problem}\n{server.log_tail()}")
 
     def kill(self, agent: Agent, still: Callable[[], bool]) -> bool:
         """SIGKILL the agent; False where the fact that calls for it is over.
 
         It is stopped first, so that nothing changes between the look and the kill.
         """
-        process = self._processes[agent.agent_id]
-        process.send_signal(signal.SIGSTOP)
+        server = self._servers[agent.agent_id]
+        os.kill(server.pid, signal.SIGSTOP)
         if not still():
-            process.send_signal(signal.SIGCONT)
+            os.kill(server.pid, signal.SIGCONT)
             return False
-        process.kill()
-        process.wait()
-        _close(process)
-        self.kills += 1
+        server.kill()
+        self._servers.pop(agent.agent_id).stop()
         return True
 
-
-def _close(process: subprocess.Popen[str]) -> None:
-    if process.stdin is not None:
-        process.stdin.close()
+    def log(self) -> str:
+        """Return what the agents have logged."""
+        paths: list[Path] = [agent.state / "agent.log" for agent in self._world.agents]
+        return "\n".join(path.read_text(errors="replace") for path in paths)

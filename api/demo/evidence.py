@@ -1,20 +1,37 @@
-"""What the proofs go by: the database, the agents' journals, the price store and the log."""
+"""What the proofs go by: the database, the terminals' books, the service's answers, the logs."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import base64
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, LiteralString, TypeAlias
 from uuid import UUID
 
 import psycopg
+from forex_agent.simulated import BookState
+from forex_agent.terminal import Deal
 from psycopg.rows import class_row
 
-from api.demo.agent.journal import Entry
+from api.demo.orders import Placed
+from api.demo.watch import Watcher
 from api.demo.world import Agent
 
 LOOK = Path(__file__).with_name("look.sql")
+_DEALS: LiteralString = """
+select t.deal_id, t.event, t.detail ->> 'reason' as reason from public.trade_events t
+where t.broker_connection_id = %s and t.deal_id is not null"""
+_PNL: LiteralString = (
+    "select p.day, p.realized_pnl from public.daily_pnl p where p.broker_connection_id = %s"
+)
+_AMID: LiteralString = """
+select count(*) filter (where old), count(*) filter (where not old)
+from public.jobs j
+cross join lateral (
+    select j.started_at < clock_timestamp() - make_interval(secs => %s) as old) o
+where j.agent_id = %s and j.job_type = 'trade' and j.status = 'running'"""
 
 Conn: TypeAlias = psycopg.Connection[Any]
 
@@ -42,18 +59,71 @@ class Job:
     parent_state: str | None
     parent_error: str | None
     parent_price: float | None
+    order_status: str | None
+    deal_id: str | None
+    fill_price: float | None
+    filled_volume: float | None
     events: list[str]
 
     @property
     def over(self) -> bool:
+        """Whether it has ended."""
         return self.finished_at is not None
 
+    @property
+    def comment(self) -> str:
+        """What its order is known by at the broker."""
+        return base64.b32encode(self.job_id.bytes).decode().rstrip("=")
 
-def look(conn: Conn, users: list[UUID]) -> dict[UUID, Job]:
+
+def look(conn: Conn, users: Sequence[UUID]) -> dict[UUID, Job]:
     """Return the users' jobs as they stand now."""
     with conn.cursor(row_factory=class_row(Job)) as cursor:
-        cursor.execute(LOOK.read_bytes(), (users,))
+        cursor.execute(LOOK.read_bytes(), (list(users),))
         return {job.job_id: job for job in cursor.fetchall()}
+
+
+def amid(conn: Conn, agent_id: UUID, seconds: float) -> tuple[int, int]:
+    """Return how many orders the agent has begun and not reported: so long ago, and since."""
+    row = conn.execute(_AMID, (seconds, agent_id)).fetchone()
+    assert row is not None
+    return row[0], row[1]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """A broker account at the end, by its terminal's own book and by the service.
+
+    `deals` has event and reason of every deal that the service knows, `pnl` what it counts per day;
+    `positions` and `balance` are what it answered.
+    """
+
+    agent: Agent
+    book: BookState
+    deals: Mapping[str, tuple[str, str | None]]
+    pnl: Mapping[str, Decimal]
+    positions: list[dict[str, Any]]
+    balance: dict[str, Any]
+
+
+def known_deals(conn: Conn, agent: Agent) -> dict[str, tuple[str, str | None]]:
+    """Return event and reason of each deal of the account that the service knows."""
+    rows = conn.execute(_DEALS, (agent.broker_connection_id,)).fetchall()
+    return {deal_id: (event, reason) for deal_id, event, reason in rows}
+
+
+def daily_pnl(conn: Conn, agent: Agent) -> dict[str, Decimal]:
+    """Return what the account has earned, by day."""
+    rows = conn.execute(_PNL, (agent.broker_connection_id,)).fetchall()
+    return {day.isoformat(): amount for day, amount in rows}
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened to all, in seconds since 1970."""
+
+    at: float
+    words: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,28 +131,43 @@ class Evidence:
     """Everything that a run left behind.
 
     `created` are the jobs that the service said it took, `jobs` those of the database at the end,
-    each with its parent as it was when the job's end was first seen; `killed` is the job in whose
-    middle its agent was killed.
+    each with its parent as it was when the job's end was first seen. `kills` counts who was killed
+    while so many orders were under way.
     """
 
-    agents: list[Agent]
+    accounts: Sequence[Account]
     created: set[UUID]
     jobs: Mapping[UUID, Job]
-    journals: Mapping[UUID, list[Entry]]
-    killed: UUID | None
-    prices: Mapping[str, Any]
-    log: str
-    secrets: list[str]
+    placed: Sequence[Placed]
+    watchers: Sequence[Watcher]
+    events: Sequence[Event]
+    kills: Mapping[str, int]
+    caches: Sequence[str]
+    logs: str
+    secrets: Sequence[str]
 
-    def entries(self, *events: str) -> list[tuple[UUID, Entry]]:
-        """Return the journals' entries of these events, with their agents."""
-        return [
-            (agent_id, entry)
-            for agent_id, journal in self.journals.items()
-            for entry in journal
-            if entry["event"] in events
-        ]
+    @property
+    def agents(self) -> list[Agent]:
+        """The agents, in their order."""
+        return [account.agent for account in self.accounts]
 
-    def reports(self) -> dict[UUID, dict[str, Any]]:
-        """Return what the agents reported of each job, by their own account."""
-        return {UUID(entry["job_id"]): entry["report"] for _, entry in self.entries("done")}
+    @property
+    def first_burst(self) -> float:
+        """When the quiet part ended."""
+        return self.events[2].at
+
+    def filled_at(self, job: Job) -> float:
+        """Return when the terminal's book has the order's deal; its end where it has none."""
+        times = (deal.time.timestamp() for _, deal in self.deals() if deal.comment == job.comment)
+        return next(times, job.finished_at or 0.0)
+
+    def orders(self) -> dict[str, Job]:
+        """Return the orders by the comment that they have at the broker."""
+        kinds = {"trade", "close_position"}
+        return {job.comment: job for job in self.jobs.values() if job.job_type in kinds}
+
+    def deals(self) -> Iterator[tuple[Agent, Deal]]:
+        """Return every deal of the terminals' own books."""
+        for account in self.accounts:
+            for deal in account.book.deals:
+                yield account.agent, deal

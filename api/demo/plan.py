@@ -1,19 +1,23 @@
-"""What is to be done: jobs of all nine types, some of which follow another's end."""
+"""What is to be done: jobs of expert advisors and signals, reads, and orders."""
 
 from __future__ import annotations
 
+import base64
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 from uuid import UUID
 
-from api.demo.agent.terminal import LARGEST_VOLUME
+from api.demo.orders import Order
 from api.demo.world import Agent, Parents
 
-SLOW_MS = 1500  # long enough to be seen and killed in the middle
-WORK_MS = (5, 40)
-SOURCE = "int OnInit() { return 0; }\n"
+SOURCE = "int OnInit() { return 0; }\nvoid OnTick() {}\n"
+WRONG_SOURCE = "void OnTick() {\n"
+PROGRAM = base64.b64encode(b"EX5 of the demo").decode()
+TOO_MUCH = 90  # lots: no demo account has the margin
+BURST = 10  # orders at once, in whose middle somebody is killed
+EXPIRES_SECONDS = 0.2
 
 Json: TypeAlias = dict[str, Any]
 JOB_TYPES = frozenset(
@@ -26,11 +30,10 @@ JOB_TYPES = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One job: the body of `POST /jobs`, and whether it is the one in which its agent is killed."""
+    """One job: the body of `POST /jobs`."""
 
     job_type: str
     body: Json
-    slow: bool = False
 
 
 @dataclass(slots=True)
@@ -40,93 +43,115 @@ class Chain:
     agent: Agent
     steps: list[Step] = field(default_factory=list)
 
-    def next(self, before: Json | None) -> Step | None:
-        """Take the next step; a position is closed by the ticket of the order before."""
-        if not self.steps:
-            return None
-        step = self.steps.pop(0)
-        if step.job_type == "close_position":
-            step.body["input_data"]["ticket"] = (before or {}).get("ticket")
-        return step
-
 
 class Plan:
-    """Makes the chains; the same seed makes the same ones."""
+    """Makes jobs and orders; the same seed makes the same ones."""
 
     def __init__(self, agents: list[Agent], parents: Parents, seed: int) -> None:
         self._chance = random.Random(seed)  # noqa: S311 - repeatable, not secret
         self._parents = parents
         self._agents = agents
+        self._keys = 0
         self.victim = self._chance.choice(agents)
 
     def chains(self) -> list[Chain]:
-        """Return all chains in the order in which they begin; the slow one is not among them."""
+        """Return all chains of jobs in the order in which they begin."""
         chains = [chain for agent in self._agents for chain in self._of(agent)]
         self._chance.shuffle(chains)
         return chains
 
-    def slow(self) -> Chain:
-        """Return the compilation in whose middle its agent is to be killed."""
-        parent = _parent("ea_version", self._parents.version(self.victim, SOURCE))
-        input_data = {"source_code": SOURCE, "work_ms": SLOW_MS}
-        step = self._step("compile", input_data, slow=True, **_to(self.victim), **parent)
-        return Chain(self.victim, [step])
+    def orders(self, agent: Agent) -> list[Order]:
+        """Return market orders that are filled, some asked for again, and one that is too large."""
+        orders = [self.order(agent, requests=1 + number % 3 // 2) for number in range(6)]
+        return [*orders, self.order(agent, volume=TOO_MUCH, expected=("rejected",))]
+
+    def burst(self, agent: Agent) -> list[Order]:
+        """Return orders that are placed all at once."""
+        return [self.order(agent) for _ in range(BURST)]
+
+    def order(
+        self,
+        agent: Agent,
+        *,
+        expected: tuple[str, ...] = ("filled",),
+        requests: int = 1,
+        **body: Any,
+    ) -> Order:
+        """Return a market order of the agent's account; `body` says what is not left to chance."""
+        key = self._key(agent)
+        drawn = {
+            "symbol": agent.symbols[0],
+            "side": self._chance.choice(("buy", "sell")),
+            "volume": self._chance.randint(1, 5) / 100,
+            "client_order_id": key,
+        }
+        return Order(
+            agent=agent, key=key, expected=expected, body={**drawn, **body}, requests=requests
+        )
+
+    def close(
+        self,
+        agent: Agent,
+        ticket: str,
+        *,
+        expected: tuple[str, ...] = ("closed",),
+        requests: int = 1,
+    ) -> Order:
+        """Return the order that closes the position."""
+        return Order(
+            agent=agent,
+            key=self._key(agent),
+            expected=expected,
+            ticket=ticket,
+            requests=requests,
+        )
+
+    def _key(self, agent: Agent) -> str:
+        self._keys += 1
+        return f"{agent.name}/{self._keys}"
 
     def _of(self, agent: Agent) -> Iterator[Chain]:
         yield from self._deployments(agent)
         yield from self._compilations(agent)
-        yield from self._orders(agent)
+        yield from self._signals(agent)
         yield from self._reads(agent)
 
     def _deployments(self, agent: Agent) -> Iterator[Chain]:
-        """One that runs and is stopped, and one whose symbol the terminal does not have."""
-        whole = (agent.symbols[0], ("deploy", "run", "stop"))
-        for symbol, job_types in (whole, ("NOSUCH", ("deploy",))):
-            parent = _parent("ea_deployment", self._parents.deployment(agent, symbol))
-            steps = [
-                self._step(job_type, {"symbol": symbol}, **_to(agent), **parent)
-                for job_type in job_types
-            ]
-            yield Chain(agent, steps)
+        """One that runs and is stopped, and one without a program."""
+        name = {"name": "demo", "symbol": agent.symbols[0], "timeframe": "M1"}
+        whole = {"deploy": {**name, "program_base64": PROGRAM}, "run": name, "stop": name}
+        for inputs in (whole, {"deploy": name}):
+            deployment_id = self._parents.deployment(agent, agent.symbols[0])
+            parent = _parent("ea_deployment", deployment_id)
+            yield Chain(agent, [_step(kind, told, agent, parent) for kind, told in inputs.items()])
 
     def _compilations(self, agent: Agent) -> Iterator[Chain]:
         """One for the agent, one for anybody, and one that fails."""
-        for source, target in ((SOURCE, _to(agent)), (SOURCE, {}), (f"#error\n{SOURCE}", {})):
+        for source, target in ((SOURCE, _to(agent)), (SOURCE, {}), (WRONG_SOURCE, {})):
             parent = _parent("ea_version", self._parents.version(agent, source))
-            step = self._step("compile", {"source_code": source}, **target, **parent)
-            yield Chain(agent, [step])
+            body = {"input_data": {"name": "demo", "source_code": source}, **target, **parent}
+            yield Chain(agent, [Step("compile", body)])
 
-    def _orders(self, agent: Agent) -> Iterator[Chain]:
-        """Signals, one of them too large; and orders of the user's own that are closed again."""
-        for volume, target in (
-            (0.1, _to(agent)),
-            (0.001, _account(agent)),
-            (2 * LARGEST_VOLUME, _to(agent)),
-        ):
-            order = {"symbol": agent.symbols[1], "side": "sell", "volume": volume}
+    def _signals(self, agent: Agent) -> Iterator[Chain]:
+        """Orders of signals, for the agent and for whichever agent its account has."""
+        for volume, target in ((0.01, _to(agent)), (0.02, _account(agent)), (TOO_MUCH, _to(agent))):
+            order = {"symbol": agent.symbols[0], "side": "sell", "volume": volume}
             signal_id = self._parents.signal(agent, order)
             told = {**order, "source": "tv_signal", "signal_id": str(signal_id)}
-            yield Chain(
-                agent, [self._step("trade", told, **target, **_parent("tv_signal", signal_id))]
-            )
-        for side in ("buy", "sell"):
-            order = {"symbol": agent.symbols[0], "side": side, "volume": 0.2}
-            steps = [
-                self._step(job_type, dict(told), **_to(agent))
-                for job_type, told in (("trade", order), ("close_position", {}))
-            ]
-            yield Chain(agent, steps)
+            body = {"input_data": told, **target, **_parent("tv_signal", signal_id)}
+            yield Chain(agent, [Step("trade", body)])
 
     def _reads(self, agent: Agent) -> Iterator[Chain]:
-        candles = {"symbol": "EURUSD", "timeframe": "M1", "count": 50}
-        for target in (_to(agent), _account(agent), {}):
+        """The same questions to the agent and to its account."""
+        candles = {"instrument": agent.symbols[0], "timeframe": "M1", "count": 50}
+        for target in (_to(agent), _account(agent)):
             for job_type in ("get_positions", "get_account", "get_candles"):
                 asked = candles if job_type == "get_candles" else {}
-                yield Chain(agent, [self._step(job_type, asked, **target)])
+                yield Chain(agent, [Step(job_type, {"input_data": asked, **target})])
 
-    def _step(self, job_type: str, input_data: Json, *, slow: bool = False, **body: Any) -> Step:
-        work_ms = self._chance.randint(*WORK_MS)
-        return Step(job_type, {"input_data": {"work_ms": work_ms, **input_data}, **body}, slow)
+
+def _step(job_type: str, input_data: Json, agent: Agent, parent: Json) -> Step:
+    return Step(job_type, {"input_data": input_data, **_to(agent), **parent})
 
 
 def _to(agent: Agent) -> Json:

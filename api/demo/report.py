@@ -2,41 +2,42 @@
 
 from __future__ import annotations
 
-import statistics
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
-from uuid import UUID
 
 from api.demo.evidence import Evidence, Job
+from api.demo.latency import Latency, table
+from api.demo.orders import Placed
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A job on the timeline: milliseconds since the first job was put in."""
+    """A job, an order or an event; milliseconds since the first, None where it never came to it."""
 
-    job_type: str
+    at_ms: float
     agent: str
-    target: str
-    created_ms: float
-    claimed_ms: float
-    started_ms: float
-    ended_ms: float
-    status: str
-    parent: str
-    killed: bool
+    what: str
+    claimed_ms: float | None = None
+    sent_ms: float | None = None
+    ended_ms: float | None = None
+    status: str = ""
+    job_type: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
     """What the demo found; `wrong` has the findings of each proof."""
 
-    timeline: list[Line]
-    figures: dict[str, Any]
+    timeline: Sequence[Line]
+    latencies: Sequence[Latency]
+    figures: Mapping[str, Any]
     wrong: Mapping[str, list[str]]
 
     @property
     def proved(self) -> bool:
+        """Whether every proof holds."""
         return not any(self.wrong.values())
 
     def as_dict(self) -> dict[str, Any]:
@@ -44,6 +45,7 @@ class Result:
         return {
             "proved": self.proved,
             **self.figures,
+            "latencies_ms": [asdict(one) for one in self.latencies],
             "proofs": {proof: not found for proof, found in self.wrong.items()},
             "wrong": [f"{proof}: {line}" for proof, found in self.wrong.items() for line in found],
             "timeline": [asdict(line) for line in self.timeline],
@@ -52,75 +54,98 @@ class Result:
 
 def summary(evidence: Evidence, wrong: Mapping[str, list[str]], seconds: float) -> Result:
     """Put the result together."""
-    jobs = sorted(evidence.jobs.values(), key=lambda job: (job.created_at, job.job_id))
-    timeline = [_line(evidence, job, jobs[0].created_at) for job in jobs]
+    lines = sorted(_lines(evidence), key=lambda line: line.at_ms)
+    orders = Counter(placed.status for placed in evidence.placed)
     figures = {
         "users": len({agent.user_id for agent in evidence.agents}),
         "agents": len(evidence.agents),
-        "jobs": len(jobs),
-        "completed": sum(job.status == "completed" for job in jobs),
-        "failed": sum(job.status == "failed" for job in jobs),
-        "kills": int(evidence.killed is not None),
-        "price_pushes": len(evidence.entries("prices")),
+        "jobs": len(evidence.jobs),
+        "orders": dict(orders),
+        "repeated": sum(placed.replayed for placed in evidence.placed),
+        "deals": sum(len(account.book.deals) for account in evidence.accounts),
+        "stops": sum(deal.reason == "sl" for _, deal in evidence.deals()),
+        "kills": dict(evidence.kills),
+        "clients": len(evidence.watchers),
+        "ticks": sum(len(watcher.ticks) for watcher in evidence.watchers),
         "seconds": round(seconds, 2),
-        "working_seconds": round(max((line.ended_ms for line in timeline), default=0) / 1000, 2),
-        "wait_ms": _middle([line.claimed_ms - line.created_ms for line in timeline]),
-        "claim_to_end_ms": _middle([line.ended_ms - line.claimed_ms for line in timeline]),
+        "working_seconds": round(max(line.ended_ms or line.at_ms for line in lines) / 1000, 2),
     }
-    return Result(timeline, figures, wrong)
+    return Result(lines, table(evidence), figures, wrong)
 
 
-def _line(evidence: Evidence, job: Job, zero: float) -> Line:
-    names: dict[UUID | None, str] = {agent.agent_id: agent.name for agent in evidence.agents}
-    claimed, started, ended = (
-        round(1000 * ((at or job.created_at) - zero), 1)
+def _lines(evidence: Evidence) -> Iterator[Line]:
+    zero = evidence.events[0].at
+    placed = {one.order_id: one for one in evidence.placed}
+    for event in evidence.events:
+        yield Line(_ms(event.at, zero), "", event.words)
+    for job in evidence.jobs.values():
+        yield _line(evidence, job, placed.get(job.job_id), zero)
+
+
+def _line(evidence: Evidence, job: Job, placed: Placed | None, zero: float) -> Line:
+    names = {agent.agent_id: agent.name for agent in evidence.agents}
+    claimed, sent, ended = (
+        _ms(at, job.created_at) if at else None
         for at in (job.claimed_at, job.started_at, job.finished_at)
     )
     return Line(
-        job_type=job.job_type,
-        agent=names.get(job.agent_id, "-"),
-        target=job.queue.partition("/")[0],
-        created_ms=round(1000 * (job.created_at - zero), 1),
+        at_ms=_ms(job.created_at, zero),
+        agent=names[job.agent_id] if job.agent_id else "",
+        what=placed.order.words if placed else job.job_type,
         claimed_ms=claimed,
-        started_ms=started,
+        sent_ms=sent,
         ended_ms=ended,
-        status=job.status,
-        parent=f"{(job.parent_type or '').partition('_')[2]} {job.parent_state or ''}".strip(),
-        killed=job.job_id == evidence.killed,
+        status=f"{job.order_status or job.status}{_price(job)}{_tries(placed)}",
+        job_type=job.job_type,
     )
 
 
-def _middle(values: list[float]) -> dict[str, float]:
-    if not values:
-        return {}
-    return {"p50": round(statistics.median(values), 1), "max": round(max(values), 1)}
+def _ms(at: float, since: float) -> float:
+    return round(1000 * (at - since), 1)
+
+
+def _price(job: Job) -> str:
+    return f" at {job.fill_price:g}" if job.fill_price else ""
+
+
+def _tries(placed: Placed | None) -> str:
+    again = placed.tries - 1 if placed else 0
+    return f", asked {again + 1} times" if again else ""
 
 
 def print_result(result: Result) -> None:
-    """Print the timeline, the figures, then each proof with its outcome."""
-    print("\njob type        agent   target   created  claimed  started    ended ms")
+    """Print the timeline, the latencies, the figures, then each proof with its outcome."""
+    print("\n at ms  agent   what                 claimed     sent    ended ms after it")
     for line in result.timeline:
-        times = (line.created_ms, line.claimed_ms, line.started_ms, line.ended_ms)
-        print(
-            f"{line.job_type:<15} {line.agent:<7} {line.target:<6} ",
-            *(f"{at:8.0f}" for at in times),
-            f"  {line.status:<9} {line.parent}{'  <- agent killed here' if line.killed else ''}",
-        )
-    figures = result.figures
-    ends = f"{figures['completed']} completed, {figures['failed']} failed on purpose"
-    print(f"""
-jobs       {figures["jobs"]}: {ends}
-agents     {figures["agents"]} of {figures["users"]} users, {figures["kills"]} killed with SIGKILL
-prices     {figures["price_pushes"]} pushes
-waited     {_percentiles(figures["wait_ms"])}
-worked     {_percentiles(figures["claim_to_end_ms"])}
-time       {figures["seconds"]} s, {figures["working_seconds"]} s from the first job to the last end
-""")
+        print(_shown(line))
+    print(f"\n{'milliseconds':<28} {'count':>6} {'p50':>8} {'p95':>8} {'max':>8}")
+    for one in result.latencies:
+        print(f"{one.step:<28} {one.count:>6} {one.p50:>8.1f} {one.p95:>8.1f} {one.max:>8.1f}")
+    print(_figures(result.figures))
     for proof, found in result.wrong.items():
         print(f"{'FAILED' if found else 'proved'}  {proof}")
         for finding in found[:10]:
             print(f"        {finding}")
 
 
-def _percentiles(values: dict[str, float]) -> str:
-    return "  ".join(f"{name} {value} ms" for name, value in values.items())
+def _shown(line: Line) -> str:
+    if not line.job_type:
+        return f"{line.at_ms:6.0f}  ---- {line.what}"
+    times = "".join(
+        f" {'':>8}" if at is None else f" {at:>8.1f}"
+        for at in (line.claimed_ms, line.sent_ms, line.ended_ms)
+    )
+    return f"{line.at_ms:6.0f}  {line.agent:<7} {line.what:<19}{times}   {line.status}"
+
+
+def _figures(figures: Mapping[str, Any]) -> str:
+    orders = ", ".join(f"{count} {status}" for status, count in sorted(figures["orders"].items()))
+    kills = ", ".join(f"{name} amid {count} orders" for name, count in figures["kills"].items())
+    return f"""
+orders     {orders}; {figures["repeated"]} answers to repeated requests
+books      {figures["deals"]} deals, {figures["stops"]} of them stop-losses
+jobs       {figures["jobs"]}, by {figures["agents"]} agents of {figures["users"]} users
+prices     {figures["ticks"]} to {figures["clients"]} WebSocket clients
+killed     {kills}
+time       {figures["seconds"]} s, {figures["working_seconds"]} s from the first job to the last end
+"""

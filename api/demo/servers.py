@@ -14,9 +14,11 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx
 
 from api import commands
-from api.demo.agent.client import Client, Unreachable
 from jobengine.embedded.lifeline import Steps
 from jobengine.embedded.lock import FolderLock
 from jobengine.embedded.supervisor import ChildServer, ServerSpec
@@ -33,10 +35,15 @@ class Platform:
 
     database_url: str
     redis_url: str
-    url: str
+    service: Service
     secret: str = field(repr=False)
     folder: Path
-    log: Path
+    lock: FolderLock
+
+    @property
+    def url(self) -> str:
+        """Where the service is."""
+        return self.service.url
 
 
 @contextmanager
@@ -61,9 +68,10 @@ def platform(environment: Mapping[str, str]) -> Iterator[Platform]:
         commands.say("installing engine and platform")
         asyncio.run(commands.migrate(database_url))
         secret = secrets.token_urlsafe(48)
-        settings = _settings(database_url, redis_url, secret)
-        url = stack.enter_context(_service(settings, folder, lock))
-        yield Platform(database_url, redis_url, url, secret, folder, folder / "service.log")
+        service = Service(_settings(database_url, redis_url, secret), folder, lock)
+        stack.callback(service.stop)
+        service.start()
+        yield Platform(database_url, redis_url, service, secret, folder, lock)
 
 
 def _emptied(folder: Path) -> Path:
@@ -86,42 +94,61 @@ def _settings(database_url: str, redis_url: str, secret: str) -> dict[str, str]:
     }
 
 
-@contextmanager
-def _service(settings: Mapping[str, str], folder: Path, lock: FolderLock) -> Iterator[str]:
-    """Run `python -m api serve`, which ends with this process however that ends; yield its URL."""
-    log = folder / "service.log"
-    spec = ServerSpec(
-        name="the service",
-        command=(sys.executable, "-m", "api", "serve"),
-        home=folder.resolve(),
-        log=log,
-        steps=STEPS,
-        environment=settings,
-    )
-    began = time.monotonic()
-    server = ChildServer(spec, lock)
-    server.start(ready=lambda _: _ready(log), timeout=START_SECONDS)
-    url = _address(log)
-    seconds = time.monotonic() - began
-    commands.say(f"the service (process {server.pid}) is ready at {url} after {seconds:.1f} s")
-    try:
-        yield url
-    finally:
-        server.stop()
+class Service:
+    """`python -m api serve`, which ends with this process however that ends."""
 
+    def __init__(self, settings: Mapping[str, str], folder: Path, lock: FolderLock) -> None:
+        """Nothing is started before `start`."""
+        self._settings = dict(settings)
+        self._folder = folder
+        self._lock = lock
+        self._server: ChildServer | None = None
+        self.log = folder / "service.log"
+        self.url = ""
+        self.kills = 0
 
-def _ready(log: Path) -> bool:
-    """Tell whether the service says where it listens, and is ready there."""
-    url = _address(log)
-    try:
-        return bool(url) and Client(url, {}).get("/readyz").status == HTTPStatus.OK
-    except Unreachable:
-        return False
+    def start(self) -> None:
+        """Start it; returns when it is ready, always at the same address."""
+        began = time.monotonic()
+        self._server = ChildServer(self._spec(), self._lock)
+        self._server.start(ready=lambda _: self._ready(), timeout=START_SECONDS)
+        pid, seconds = self._server.pid, time.monotonic() - began
+        commands.say(f"the service (process {pid}) is ready at {self.url} after {seconds:.1f} s")
 
+    def kill(self) -> None:
+        """SIGKILL it: whoever is connected loses the connection."""
+        assert self._server is not None
+        self._server.kill()
+        self.kills += 1
+        self.stop()
+        self._settings["PORT"] = str(urlsplit(self.url).port)
 
-def _address(log: Path) -> str:
-    found = LISTENING.search(log.read_text(errors="replace"))
-    return found[1] if found else ""
+    def stop(self) -> None:
+        """End it in order, if it runs."""
+        if self._server is not None:
+            self._server.stop()
+            self._server = None
+
+    def _spec(self) -> ServerSpec:
+        return ServerSpec(
+            name="the service",
+            command=(sys.executable, "-m", "api", "serve"),
+            home=self._folder.resolve(),
+            log=self.log,
+            steps=STEPS,
+            environment=self._settings,
+        )
+
+    def _ready(self) -> bool:
+        """Tell whether it says where it listens, and is ready there."""
+        found = LISTENING.search(self.log.read_text(errors="replace"))
+        if found is None:
+            return False
+        self.url = found[1]
+        try:
+            return httpx.get(f"{self.url}/readyz", trust_env=False).status_code == HTTPStatus.OK
+        except httpx.HTTPError:
+            return False
 
 
 def wait_for(fact: Callable[[], bool], seconds: float, what: str) -> None:

@@ -6,19 +6,33 @@ tokens. Projects, deployments and signals have no endpoint yet: they are inserte
 
 from __future__ import annotations
 
+import random
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
 from typing import Any, LiteralString
 from uuid import UUID, uuid4
 
 import psycopg
+from forex_agent.simulated import RandomWalk, Replay
 
 from api import commands, tokens
-from api.demo.agent.client import Client
+from api.agent_process import keep_key
+from api.demo.client import Client
 from api.demo.servers import Platform
 
 TOKEN_SECONDS = 3600.0
-SYMBOLS = (("EURUSD", "GBPUSD"), ("EURUSD", "USDJPY"), ("EURUSD", "XAUUSD"))
+SYMBOLS = {
+    "anna-1": ("EURUSD", "BTCUSD"),
+    "anna-2": ("USDJPY", "GBPUSD"),  # which `MARKET_DATA_DIR` may have prices of
+    "bert-1": ("EURUSD", "BTCUSD"),
+}
+REPLAYING = "anna-2"
+TICK_MS, LOOK_BACK_MS = 500, 15_000
+FAST = "BTCUSD"
+AHEAD_MS, LULL_MS, MOVES = 60_000, 3_000, 400  # points
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,77 +41,122 @@ class User:
 
     user_id: UUID
     name: str
+    token: str
     client: Client
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Agent:
-    """An agent as its owner paired it."""
+    """An agent as its owner paired it; `state` is its folder, `data` the prices that it replays."""
 
     name: str
     agent_id: UUID
     user_id: UUID
     broker_connection_id: UUID
     symbols: tuple[str, ...]
+    state: Path
+    seed: int = 1
+    data: Path | None = None
 
     @property
     def queues(self) -> set[str]:
         """Where its jobs may come from."""
         return {f"agent/{self.agent_id}", f"broker/{self.broker_connection_id}", "any"}
 
+    @property
+    def book_path(self) -> Path:
+        """Where its terminal keeps the account."""
+        return self.state / "book.db"
+
+    def quoted(self, symbol: str, bid: float, ask: float, ts: int) -> bool:
+        """Whether the market of its terminal had that price, at that time or shortly before."""
+        market = RandomWalk(self.seed, [symbol])
+        spec = market.specs[symbol]
+        return any(
+            (spec.decimal(quote.bid), spec.decimal(quote.ask))
+            == (Decimal(str(bid)), Decimal(str(ask)))
+            for at in range(ts, ts - LOOK_BACK_MS, -TICK_MS)
+            if (quote := market.quote(symbol, at))
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """Everybody, and the keys of the agents."""
+    """Everybody, and what no log may hold: keys and tokens."""
 
     users: list[User]
     agents: list[Agent]
-    keys: Mapping[UUID, str]
-
-    def secrets(self) -> list[str]:
-        """What no log may hold."""
-        return [
-            *self.keys.values(),
-            *(user.client.headers["Authorization"][7:] for user in self.users),
-        ]
+    secrets: list[str]
 
     def owner(self, agent: Agent) -> User:
+        """Return whose agent it is."""
         return next(user for user in self.users if user.user_id == agent.user_id)
 
+    def close(self) -> None:
+        """Let go of the users' connections."""
+        for user in self.users:
+            user.client.close()
 
-def make_world(platform: Platform) -> World:
-    """Anna has two agents, on two broker accounts; Bert has one."""
-    anna, bert = (_user(platform, name) for name in ("anna", "bert"))
-    agents, keys = [], {}
-    for user, name, symbols in zip(
-        (anna, anna, bert), ("anna-1", "anna-2", "bert-1"), SYMBOLS, strict=True
-    ):
-        account = created(
-            user, "/api/v1/broker-connections", {"name": name, "account_mode": "demo"}
+
+def make_world(platform: Platform, seed: int, data: Path | None) -> World:
+    """Anna has two agents, on two broker accounts; Bert has one. The first account is the default.
+
+    `data` is a folder of recorded prices, which one of the agents replays.
+    """
+    chance = random.Random(seed)  # noqa: S311 - repeatable, not secret
+    users = {name: _user(platform, name) for name in ("anna", "bert")}
+    agents, secrets = [], [platform.secret, *(user.token for user in users.values())]
+    for name, symbols in _symbols(data).items():
+        user = users[name.partition("-")[0]]
+        account = user.client.made(
+            "/api/v1/broker-connections",
+            {"name": name, "account_mode": "demo", "is_default": name.endswith("-1")},
         )
         body = {"name": name, "broker_connection_id": account["id"]}
-        paired = created(user, "/api/v1/agents/pair", body)
-        agent_id = UUID(paired["agent_id"])
-        agents.append(Agent(name, agent_id, user.user_id, UUID(account["id"]), symbols))
-        keys[agent_id] = paired["agent_key"]
-    return World([anna, bert], agents, keys)
+        paired = user.client.made("/api/v1/agents/pair", body)
+        agent = Agent(
+            name=name,
+            agent_id=UUID(paired["agent_id"]),
+            user_id=user.user_id,
+            broker_connection_id=UUID(account["id"]),
+            symbols=symbols,
+            state=platform.folder / name,
+            seed=_lively(chance),
+            data=data if name == REPLAYING else None,
+        )
+        keep_key(agent.state, paired["agent_key"])
+        agents.append(agent)
+        secrets.append(paired["agent_key"])
+    return World(list(users.values()), agents, secrets)
+
+
+def _symbols(data: Path | None) -> dict[str, tuple[str, ...]]:
+    """Return what each agent offers; one that replays recorded prices, the first two of them."""
+    if data is None:
+        return SYMBOLS
+    return {**SYMBOLS, REPLAYING: tuple(sorted(Replay(data).specs, reverse=True))[:2]}
+
+
+def _lively(chance: random.Random) -> int:
+    """Return a seed whose fast instrument moves all the time from now on: some are quiet."""
+    now = time.time_ns() // 1_000_000
+    while True:
+        seed = chance.randrange(2**31)
+        market = RandomWalk(seed, [FAST])
+        bars = [
+            market.bar(FAST, now + at, now + at + LULL_MS) for at in range(0, AHEAD_MS, LULL_MS)
+        ]
+        if all(bar and bar.high - bar.low >= MOVES for bar in bars):
+            return seed
 
 
 def _user(platform: Platform, name: str) -> User:
     email = f"{name}.{uuid4().hex[:8]}@demo.invalid"
     user_id = commands.add_user({"DATABASE_URL": platform.database_url}, email)
     token = tokens.issue(platform.secret, user_id, email, TOKEN_SECONDS)
-    user = User(user_id, name, Client(platform.url, {"Authorization": f"Bearer {token}"}))
-    created(user, "/api/v1/onboarding/complete", {})
-    return user
-
-
-def created(user: User, path: str, body: Mapping[str, Any]) -> Any:
-    """Return what the service made; `Refused` with its words where it did not."""
-    answer = user.client.post(path, body)
-    if answer.status not in {200, 201}:
-        raise commands.Refused(f"POST {path} answered {answer.status}: {answer.body}")
-    return answer.body
+    client = Client(platform.url, {"Authorization": f"Bearer {token}"})
+    client.made("/api/v1/onboarding/complete", {})
+    return User(user_id, name, token, client)
 
 
 _VERSION: LiteralString = """

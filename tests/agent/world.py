@@ -12,13 +12,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 from forex_agent import secret, settings
 from forex_agent.agent import Stop, run
+from forex_agent.drivers import Driver
 from forex_agent.settings import Settings
 
-from tests.agent.paper import Paper
-from tests.api.world import PATIENCE, Agent, until
+from tests.agent.paper import Paper, PaperExperts
+from tests.api.world import PATIENCE, Agent, User, until
 
 QUICK: dict[str, Any] = {
     "terminal": "simulated",
@@ -43,6 +45,34 @@ def settings_of(state: Path, **more: Any) -> Settings:
     return settings.load(state, {}, **{**QUICK, **more})
 
 
+TRADE: dict[str, Any] = {"symbol": "EURUSD", "side": "buy", "volume": 0.1}
+
+
+def order(
+    owner: User,
+    agent: Agent,
+    job_type: str = "trade",
+    *,
+    expires_in: float | None = None,
+    **more: Any,
+) -> str:
+    """Put in an order for this agent."""
+    given = {**(TRADE if job_type == "trade" else {}), **more}
+    limit = {} if expires_in is None else {"expires_in": expires_in}
+    job_id = owner.enqueue(job_type, input_data=given, agent_id=str(agent.agent_id), **limit)
+    return str(job_id)
+
+
+def ended(owner: User, job_id: str) -> Any:
+    """Return the job once it has an outcome."""
+    until(lambda: look(owner, job_id)["status"] not in {"pending", "claimed", "running"})
+    return look(owner, job_id)
+
+
+def look(owner: User, job_id: str) -> Any:
+    return owner.job(UUID(job_id))
+
+
 @dataclass
 class Running:
     """An agent in a thread; `error` is what it ended with."""
@@ -50,6 +80,7 @@ class Running:
     paper: Paper
     settings: Settings
     error: BaseException | None = None
+    experts: PaperExperts = field(default_factory=PaperExperts)
     thread: threading.Thread = field(init=False)
     _loop: asyncio.AbstractEventLoop | None = None
     _stop: Stop | None = None
@@ -79,7 +110,7 @@ class Running:
     async def _live(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._stop = Stop(asyncio.Event(), asyncio.Event())
-        await run(self.settings, self.paper.driver, self._stop)
+        await run(self.settings, Driver(lambda: self.paper, self.experts), self._stop)
 
 
 @contextmanager

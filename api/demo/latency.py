@@ -1,0 +1,71 @@
+"""How long each step took, as a table."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from api.demo.evidence import Evidence, Job
+from api.demo.orders import Placed
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """A step's milliseconds, of so many orders or ticks."""
+
+    step: str
+    count: int
+    p50: float
+    p95: float
+    max: float
+
+
+def latency(step: str, values: Sequence[float]) -> Latency:
+    """Sum the values up, in milliseconds; by the nearest rank."""
+    ordered = sorted(values) or [0.0]
+    p95 = ordered[min(len(ordered) - 1, int(0.95 * len(ordered)))]
+    rounded = (round(value, 1) for value in (statistics.median(ordered), p95, ordered[-1]))
+    return Latency(step, len(values), *rounded)
+
+
+def table(evidence: Evidence) -> list[Latency]:
+    """Return the steps of orders in their order, and of ticks.
+
+    Of the orders those count that were placed while nobody was dead: filled at once, asked once.
+    """
+    trips = [_trip(evidence, *one) for one in calm(evidence)]
+    steps = ("received → claimed", "claimed → sent", "sent → filled", "filled → answered")
+    columns = [[trip[number] for trip in trips] for number in range(len(steps) + 1)]
+    rows = [latency(step, column) for step, column in zip(steps, columns, strict=False)]
+    ticks = [
+        tick.at - tick.ts for one in evidence.watchers for tick in one.ticks if not tick.snapshot
+    ]
+    return [
+        *rows,
+        latency("order, as its user sees it", columns[-1]),
+        latency("tick: push → WebSocket", ticks),
+    ]
+
+
+def calm(evidence: Evidence) -> Iterator[tuple[Placed, Job]]:
+    """Yield the orders that were answered at their first call, before anybody was killed."""
+    for placed in evidence.placed:
+        job = evidence.jobs.get(placed.order_id)
+        before = placed.answered_at < evidence.first_burst
+        if job and job.finished_at and before and placed.status in {"filled", "closed"}:
+            yield placed, job
+
+
+def _trip(evidence: Evidence, placed: Placed, job: Job) -> tuple[float, ...]:
+    """Return the milliseconds of each step and of the whole.
+
+    "Filled" is when the terminal's book has the deal; all clocks are this machine's.
+    """
+    assert job.claimed_at is not None
+    assert job.started_at is not None
+    filled = evidence.filled_at(job)
+    marks = (job.created_at, job.claimed_at, job.started_at, filled, placed.answered_at)
+    steps = [later - earlier for earlier, later in pairwise(marks)]
+    return tuple(1000 * step for step in (*steps, placed.answered_at - placed.asked_at))

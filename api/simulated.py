@@ -1,0 +1,95 @@
+"""What `python -m api up --simulated` adds: a user with a demo account, and its agent at work.
+
+All of it goes over HTTP, as the user's own programs would do it. A second start finds the user, the
+account and the agent, whose state folder is in the data folder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from api import commands
+from api.agent_process import keep_key, kept_key, start_agent
+from api.demo.client import Client
+from api.keys import PREFIX, SHOWN
+from api.settings import SettingsError
+from jobengine.embedded.lock import FolderLock
+
+EMAIL = "demo@example.org"
+NAME = "simulated"
+SYMBOLS = "EURUSD,GBPUSD,USDJPY,XAUUSD,BTCUSD"
+TOKEN_HOURS = 24.0
+
+
+@contextmanager
+def simulated_agent(environment: Mapping[str, str], url: str) -> Iterator[None]:
+    """Run the agent of the demo account at the service, and say how to try it."""
+    folder = commands.data_folder(environment) / "agent"
+    lock = FolderLock(folder.with_name("agent.lock"))
+    if not lock.try_acquire():
+        raise commands.Refused(f"{folder} is in use by {lock.holder()}")
+    token = _token(environment)
+    with closing(Client(url, {"Authorization": f"Bearer {token}"})) as user:
+        agent_id = _agent(user, folder)
+    agent = start_agent(folder, agent_id, url, lock, _settings(environment))
+    try:
+        commands.say(_welcome(url, token))
+        yield
+    finally:
+        agent.stop()
+        lock.release()
+
+
+def _token(environment: Mapping[str, str]) -> str:
+    """Return a token for the user, who is added where there is none."""
+    try:
+        return commands.token(environment, EMAIL, TOKEN_HOURS)
+    except commands.UnknownUser:
+        commands.add_user(environment, EMAIL)
+        return commands.token(environment, EMAIL, TOKEN_HOURS)
+
+
+def _agent(user: Client, folder: Path) -> UUID:
+    """Return the agent whose key is in the folder; one is paired where there is none."""
+    user.made("/api/v1/onboarding/complete", {})
+    key = kept_key(folder)
+    prefix = (key or "").removeprefix(PREFIX)[:SHOWN]
+    for agent in user.get("/api/v1/agents?limit=100"):
+        if agent["key_prefix"].removeprefix(PREFIX) == prefix and agent["revoked_at"] is None:
+            return UUID(agent["agent_id"])
+    body = {"name": NAME, "broker_connection_id": _account(user)}
+    paired = user.made("/api/v1/agents/pair", body)
+    keep_key(folder, paired["agent_key"])
+    return UUID(paired["agent_id"])
+
+
+def _account(user: Client) -> str:
+    for account in user.get("/api/v1/broker-connections"):
+        if account["name"] == NAME:
+            return str(account["id"])
+    new: dict[str, Any] = {"name": NAME, "account_mode": "demo", "is_default": True}
+    return str(user.made("/api/v1/broker-connections", new)["id"])
+
+
+def _settings(environment: Mapping[str, str]) -> dict[str, str]:
+    data = environment.get("MARKET_DATA_DIR")
+    if data and not Path(data).is_dir():
+        raise SettingsError(f"MARKET_DATA_DIR is a folder of recorded prices, not {data!r}.")
+    replay = {"simulated_data": str(Path(data).resolve()), "symbols": ""} if data else {}
+    return {"symbols": SYMBOLS, **replay}
+
+
+def _welcome(url: str, token: str) -> str:
+    return f"""
+{EMAIL} has a demo account, and its agent a simulated terminal. In another terminal:
+
+    API={url}/api/v1
+    TOKEN={token}
+    curl -sS -X POST $API/orders -H "Authorization: Bearer $TOKEN" \\
+        -d '{{"symbol": "EURUSD", "side": "buy", "volume": 0.1}}'
+
+docs/trading-api.md goes on from there."""
