@@ -50,13 +50,17 @@ async def _kept(
     redis: RedisStore, agent_id: UUID, name: str, count: int
 ) -> list[dict[str, float]] | None:
     """Return the list if it is long enough, or as long as the terminal's is."""
-    text = await redis.get(_key(agent_id, name))
-    if text is None:
-        return None
-    kept = orjson.loads(text)
-    found: list[dict[str, float]] = kept["candles"]
-    enough = kept["count"] >= count or len(found) < kept["count"]
-    return found[-count:] if enough else None
+    asked, found = _read(await redis.get(_key(agent_id, name)))
+    return found[-count:] if asked >= count or len(found) < asked else None
+
+
+def _read(text: bytes | None) -> tuple[int, list[dict[str, float]]]:
+    """Return how many were asked for, and those that there were; 0 for what cannot be read."""
+    try:
+        asked, found = orjson.loads(text or b"[0, []]")
+    except (ValueError, TypeError):
+        return 0, []
+    return (asked, found) if isinstance(asked, int) and isinstance(found, list) else (0, [])
 
 
 async def _keep(
@@ -64,7 +68,7 @@ async def _keep(
 ) -> None:
     """Keep the list, unless a longer one came meanwhile."""
     if await _kept(redis, agent_id, name, count) is None:
-        text = orjson.dumps({"count": count, "candles": found})
+        text = orjson.dumps([count, found])
         await redis.put(_key(agent_id, name), text, KEPT_SECONDS)
 
 

@@ -34,6 +34,7 @@ CODES: dict[str, tuple[int, str]] = {
     "lease_lost": (409, "The job is no longer held: stop working on it."),
     "conflict": (409, "The job has ended another way, or may not do this."),
     "agent_revoked": (409, "The agent has been revoked."),
+    "agent_without_account": (409, "The agent was paired without a broker connection."),
     "agent_exists": (409, "There is an agent of that name."),
     "broker_connection_in_use": (409, "Agents or strategies still use the connection."),
     "email_taken": (409, "There is a user of that address."),

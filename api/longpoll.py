@@ -17,6 +17,7 @@ import asyncio
 import logging
 import random
 import time
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID, uuid4
@@ -25,7 +26,7 @@ import orjson
 
 from api import calls
 from api.keys import Agent
-from jobengine import EngineError, JobEngine, Lease
+from jobengine import EngineError, JobEngine, Lease, metrics
 from jobengine.claimer import Claimer
 from jobengine.records import Job
 
@@ -277,9 +278,14 @@ class LongPoll:
                 place.quiet, place.looked = True, now  # until something is announced meanwhile
         async with self._engine.connection() as conn:
             jobs = await calls.agent_claim(conn, requests=orjson.dumps(requests).decode())
-        if self._engine.meter is not None:
-            self._engine.meter.claimed(jobs)
+        self._count(jobs)
         return jobs
+
+    def _count(self, jobs: Iterable[Job]) -> None:
+        """Count by the kind of queue: its whole name is an agent's or an account's."""
+        if (meter := self._engine.meter) is not None:
+            for kind, count in Counter(job.queue.partition("/")[0] for job in jobs).items():
+                meter.add(metrics.CLAIMED, count, kind)
 
     async def _deliver(self, batch: Sequence[Waiter], jobs: Iterable[Job]) -> None:
         found = {job.request: job for job in jobs}

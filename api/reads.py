@@ -25,8 +25,8 @@ async def positions(call: Call) -> list[models.Position]:
     """Return the open positions of the account."""
     query: models.Account = call.query
     asked = await ask(call, "get_positions", {}, query.broker_connection_id)
-    said: models.Positions = await answer(call, asked, models.Positions, WAIT_SECONDS)
-    return said.positions
+    found: models.Positions = await answer(call, asked, models.Positions, WAIT_SECONDS)
+    return found.positions
 
 
 async def account(call: Call) -> models.Balance:
@@ -57,8 +57,13 @@ async def answer(call: Call, asked: Reading, model: Any, seconds: float) -> Any:
         raise _failed(job)
     if job is None or job.status != "completed":
         raise Problem("agent_timeout")
+    return understood(model, job.output)
+
+
+def understood(model: Any, output: Any) -> Any:
+    """Read an agent's report by the model; `agent_failed` names what is nonsense in it."""
     try:
-        return adapter(model).validate_python(job.output)
+        return adapter(model).validate_python(output)
     except ValidationError as error:
         raise Problem("agent_failed", errors=field_errors(error, "output_data")) from error
 

@@ -55,5 +55,5 @@ class TradingAgent:
     """Whose prices and candles a user sees."""
 
     agent_id: UUID
-    broker_connection_id: UUID
+    broker_connection_id: UUID | None
     is_connected: bool

@@ -110,5 +110,6 @@ TRADING = [
         access=Access.AGENT,
         body=models.Deals,
         answer=models.DealsTaken,
+        problems=("agent_without_account",),
     ),
 ]

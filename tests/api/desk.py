@@ -101,7 +101,7 @@ def take_one(desk: Desk, does: Mapping[str, Does | Json], wait: float = 0.5) -> 
     assert reported.status_code == 200, reported.text
 
 
-def filled(job: Json, price: float = 1.08415, **more: Json) -> Json:
+def filled(job: Json, price: float | str = 1.08415, **more: Json) -> Json:
     """Report that the order of the job was filled as it was meant."""
     order = job["input_data"]
     ticket = str(int(job["job_id"][:8], 16))

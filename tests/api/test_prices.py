@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import httpx
@@ -67,6 +68,15 @@ def test_prices_out_of_bounds_are_refused_whole(agent: Agent, prices: Any) -> No
 def test_quoted_numbers_and_five_hundred_instruments_are_taken(agent: Agent) -> None:
     prices = {f"S{n}": {"bid": "1.5", "ask": 1.5} for n in range(500)}
     assert push(agent, prices).json() == {"received": 500, "subscriptions": []}
+
+
+def test_the_answer_names_what_is_watched_now(agent: Agent, store: redis.Redis) -> None:
+    """An agent without prices of its own hears of the first one, too."""
+    now = time.time() * 1000
+    watched = {"GBPUSD": now + 60_000, "XAUUSD.m": now + 60_000, "EURUSD": now - 1}
+    store.zadd(f"interest:{agent.agent_id}", watched)
+    assert push(agent, PRICES).json()["subscriptions"] == ["GBPUSD", "XAUUSD.m"]
+    assert push(agent, {}).json() == {"received": 0, "subscriptions": ["GBPUSD", "XAUUSD.m"]}
 
 
 def test_without_redis_prices_are_refused_and_agents_work_on(platform_url: str) -> None:
