@@ -20,7 +20,7 @@ def _spread(price: models.Price) -> models.Price:
 
 
 Prices = Annotated[
-    dict[models.Instrument, Annotated[models.Price, AfterValidator(_spread)]], Len(1, 500)
+    dict[models.Instrument, Annotated[models.Price, AfterValidator(_spread)]], Len(0, 500)
 ]
 
 AGENT = f"{V1}/agents/{{agent_id}}"

@@ -143,6 +143,7 @@ async def _claim(parts: Parts) -> None:
 async def _drain(parts: Parts, settings: Settings) -> None:
     log.info("stopping: %d jobs are in hand", len(parts.work.tasks))
     parts.beat.status = "draining"
+    parts.beat.soon.set()  # the service hears of it now, not in half a minute
     if not await parts.work.drain(settings.drain_seconds):
         log.warning("%d jobs are left to the next start", len(parts.work.tasks))
 

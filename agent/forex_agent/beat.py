@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -37,6 +38,8 @@ class Beat:
     seconds: float
     status: str = "online"
     config_version: int | None = None
+    soon: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set to have the next beat at once."""
     heard: Callable[[], object] = field(default=lambda: None)
     """Called after every beat that was answered."""
 
@@ -49,7 +52,13 @@ class Beat:
             except Unreachable as error:
                 log.warning("no answer to the heartbeat: %s", error)
                 pause = min(self.seconds, RETRY_SECONDS)
-            await asyncio.sleep(pause)
+            await self._pause(pause)
+
+    async def _pause(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self.soon.wait()
+        self.soon.clear()
 
     async def beat(self) -> None:
         """Beat once; raises `Unreachable`."""

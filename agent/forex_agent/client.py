@@ -25,6 +25,7 @@ from forex_agent.clock import ServerClock, elapsed
 
 log = logging.getLogger("forex_agent.client")
 
+SUCCESS = 2  # hundred and something
 CALL_SECONDS = 20.0  # a call without a wait of its own; slower is taken for lost
 WAIT_MARGIN_SECONDS = 15.0  # on top of what a long-poll waits
 LONGEST_RETRY_AFTER = 300.0
@@ -55,7 +56,7 @@ class Answer:
     @property
     def ok(self) -> bool:
         """Whether the call was taken."""
-        return 200 <= self.status < 300
+        return self.status // 100 == SUCCESS
 
     @property
     def body(self) -> Any:

@@ -155,8 +155,10 @@ class Orders:
         await self._report(lease, report)
 
     async def _report(self, lease: Lease, report: Report) -> None:
-        self.changed()
-        answer = await lease.report(report)
+        try:
+            answer = await lease.report(report)
+        finally:
+            self.changed()  # the answer first: somebody waits for it
         log.info(
             "order %s: %s %s, answered %d",
             lease.job.job_id,
@@ -197,7 +199,7 @@ class Orders:
             if not call.future.cancelled():
                 raise
             return failed("not_sent", lease.cancel_reason or "the lease was lost")
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - told by _explained
             if isinstance(error, Rejected) and error.requote and not last:
                 return _REQUOTE
             return _explained(error, attempt)

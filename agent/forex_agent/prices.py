@@ -6,7 +6,6 @@ import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from decimal import Decimal
 
 from forex_agent import wire
 from forex_agent.backoff import Backoff
@@ -16,9 +15,6 @@ from forex_agent.hands import Hands, Rank
 from forex_agent.terminal import TerminalError, Tick
 
 log = logging.getLogger("forex_agent.prices")
-
-# Redis forgets nothing, but whoever looks must see that a quiet price is still the price.
-REFRESH_SECONDS = 5.0
 
 
 @dataclass(slots=True)
@@ -36,8 +32,7 @@ class Prices:
     """Symbols of the open positions."""
     watched: frozenset[str] = frozenset()
     """Symbols that browsers look at; every answer names them."""
-    _told: dict[str, tuple[Decimal, Decimal]] = field(default_factory=dict)
-    _refreshed: float = field(default_factory=elapsed)
+    _told: dict[str, Tick] = field(default_factory=dict)
 
     @property
     def wanted(self) -> Sequence[str]:
@@ -52,6 +47,7 @@ class Prices:
             try:
                 await self.push()
             except Refusal as error:
+                self._told.clear()  # its store may have been emptied
                 log.warning("prices: %s", error)
                 await asyncio.sleep(backoff.next(error.retry_after))
             except (Unreachable, TerminalError) as error:
@@ -65,20 +61,15 @@ class Prices:
         """Push once, also an empty set: its answer says what is watched."""
         wanted = self.wanted
         ticks = await self._ticks(wanted)
-        changed = {
-            name: tick for name, tick in ticks.items() if self._told.get(name) != _pair(tick)
-        }
+        changed = {name: tick for name, tick in ticks.items() if self._told.get(name) != tick}
         body = {name: wire.price(tick) for name, tick in changed.items()}
         answer = await self.client.call("POST", f"{self.path}/prices", body)
         if not answer.ok:
             raise Refusal(f"{answer.status} {answer.code}", answer.retry_after)
-        self._told.update({name: _pair(tick) for name, tick in changed.items()})
+        self._told.update(changed)
         self._listen(answer.body)
 
     async def _ticks(self, wanted: Sequence[str]) -> Mapping[str, Tick]:
-        if elapsed() - self._refreshed > REFRESH_SECONDS:
-            self._told.clear()
-            self._refreshed = elapsed()
         if not wanted:
             return {}
         return await self.hands.call(lambda terminal: terminal.ticks(wanted), Rank.PRICES)
@@ -95,7 +86,3 @@ class Refusal(Unreachable):
     def __init__(self, message: str, retry_after: float | None) -> None:
         super().__init__(message)
         self.retry_after = retry_after
-
-
-def _pair(tick: Tick) -> tuple[Decimal, Decimal]:
-    return tick.bid, tick.ask

@@ -33,13 +33,24 @@ begin
             ('onboarding_complete',      'authenticated'),
             ('user_add',                 'service_role'),
             ('user_find',                'service_role'),
-            ('idempotency_begin',        'service_role'),
-            ('idempotency_end',          'service_role'),
+            ('order_create',             'authenticated'),
+            ('position_close',           'authenticated'),
+            ('read_create',              'authenticated'),
+            ('trading_agent',            'authenticated'),
+            ('order_get',                'authenticated'),
+            ('order_list',               'authenticated'),
+            ('order_events',             'authenticated'),
+            ('deals_report',             'service_role'),
+            ('agent_claim',              'service_role'),
+            ('agent_start',              'service_role'),
             ('audit',                    'service_role'),
             -- called with the rights of whoever reads a view or calls a function above
             ('_now',                     'authenticated, service_role'),
             ('_uuid',                    'authenticated, service_role'),
             ('_refuse',                  'authenticated, service_role'),
+            ('_number',                  'authenticated, service_role'),
+            ('_integer',                 'authenticated, service_role'),
+            ('_order_page',              'authenticated'),
             ('_job_page',                'authenticated'),
             -- called by the engine when jobs end; see below
             ('settle_compile',           null),
@@ -52,18 +63,35 @@ begin
             ('_cancel_queue',            null),
             ('_changes',                 null),
             ('_check_connection',        null),
+            ('_check_deals',             null),
             ('_check_key',               null),
+            ('_check_onboarded',         null),
+            ('_check_order',             null),
             ('_check_parent',            null),
             ('_check_settings',          null),
+            ('_day',                     null),
+            ('_deal_counted',            null),
+            ('_deals',                   null),
             ('_frozen_version',          null),
-            ('_integer',                 null),
+            ('_gate',                    null),
+            ('_in_flight',               null),
             ('_job_created',             null),
+            ('_job_of_comment',          null),
             ('_job_target',              null),
-            ('_number',                  null),
+            ('_loss_gate',               null),
+            ('_note_account',            null),
+            ('_note_deals',              null),
             ('_order_events',            null),
+            ('_order_key',               null),
+            ('_order_put',               null),
+            ('_order_step',              null),
             ('_own_agent',               null),
             ('_own_users',               null),
+            ('_replayed_order',          null),
+            ('_resolve_orders',          null),
             ('_touch',                   null),
+            ('_trading_account',         null),
+            ('_trading_target',          null),
             ('_undefault',               null),
             ('_user',                    null),
             ('_user_created',            null),
@@ -140,9 +168,10 @@ begin
 end;
 $$;
 
-revoke all on public.jobs, public.agents, public.connections, public.settings
+revoke all on public.jobs, public.orders, public.agents, public.connections, public.settings
     from public, anon, authenticated, service_role;
-grant select on public.jobs, public.agents, public.connections, public.settings to authenticated, service_role;
+grant select on public.jobs, public.orders, public.agents, public.connections, public.settings
+    to authenticated, service_role;
 
 -- A user changes rows by functions, except where the source documents let the row-level security be the rule.
 grant select on public.profiles, public.user_settings, public.broker_connections, public.ea_projects,

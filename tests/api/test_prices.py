@@ -46,7 +46,6 @@ def test_r13_prices_are_set_and_published(agent: Agent, store: redis.Redis) -> N
 @pytest.mark.parametrize(
     "prices",
     [
-        {},
         [],
         {"EURUSD": {"bid": 1}},
         {"EURUSD": {"bid": 0, "ask": 1}},
