@@ -52,7 +52,7 @@ class SimulatedExperts:
         if chart.timeframe not in TIMEFRAMES:
             raise NotSent("invalid_input", f"timeframe: one of {', '.join(TIMEFRAMES)}")
         if not (self._programs / f"{chart.expert}.ex5").is_file():
-            raise NotSent("not_deployed", f"expert: {chart.expert!r} is not deployed")
+            raise NotSent("not_sent", f"expert: {chart.expert!r} is not deployed")
         with self._lock:
             charts = self._running()
             charts[_key(chart)] = {"inputs": dict(chart.inputs), "magic": chart.magic}
