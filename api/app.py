@@ -61,7 +61,14 @@ def _middleware(settings: Settings, metrics: Metrics) -> list[Middleware]:
         allow_origins=settings.cors_origins,
         allow_methods=["GET", "POST", "PATCH", "DELETE"],
         allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "X-Request-ID"],
-        expose_headers=["Link", "Retry-After", "X-Request-ID"],
+        expose_headers=[
+            "Idempotent-Replayed",
+            "Link",
+            "Location",
+            "Retry-After",
+            "X-Cache",
+            "X-Request-ID",
+        ],
     )
     return [Middleware(AccessLog, metrics), cors, Middleware(BodyLimit)]
 

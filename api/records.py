@@ -31,8 +31,28 @@ class AgentQueues:
 
 
 @dataclass(frozen=True, slots=True)
+class Ordered:
+    """An order's job; `replayed`: the one of an earlier request with the same key."""
+
+    job_id: UUID
+    agent_id: UUID
+    broker_connection_id: UUID
+    replayed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A read's job; `joined`: somebody else had asked the same."""
+
+    job_id: UUID
+    agent_id: UUID
+    broker_connection_id: UUID
+    joined: bool
+
+
+@dataclass(frozen=True, slots=True)
 class TradingAgent:
-    """The agent that trades for a user, and whose prices he sees."""
+    """Whose prices and candles a user sees."""
 
     agent_id: UUID
     broker_connection_id: UUID | None

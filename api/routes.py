@@ -5,14 +5,12 @@ from __future__ import annotations
 from typing import Annotated
 
 from annotated_types import Len
-from pydantic import AfterValidator, StringConstraints
+from pydantic import AfterValidator
 from starlette.routing import Route
 
 from api import account, agent_jobs, agents, jobs, models, operations
-from api.endpoint import Access, Endpoint, serves
-
-# No colon: an agent must not write into the keys of another (`prices:<agent id>:<instrument>`).
-Instrument = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._#+&/!$^-]{0,31}$")]
+from api.endpoint import V1, Access, Endpoint, serves
+from api.trading import TRADING
 
 
 def _spread(price: models.Price) -> models.Price:
@@ -21,9 +19,10 @@ def _spread(price: models.Price) -> models.Price:
     return price
 
 
-Prices = Annotated[dict[Instrument, Annotated[models.Price, AfterValidator(_spread)]], Len(1, 500)]
+Prices = Annotated[
+    dict[models.Instrument, Annotated[models.Price, AfterValidator(_spread)]], Len(0, 500)
+]
 
-V1 = "/api/v1"
 AGENT = f"{V1}/agents/{{agent_id}}"
 HELD = f"{AGENT}/jobs/{{job_id}}"
 CONNECTION = f"{V1}/broker-connections/{{connection_id}}"
@@ -271,6 +270,7 @@ ENDPOINTS = [
         body=models.Onboarding,
         answer=models.Settings,
     ),
+    *TRADING,
 ]
 
 
@@ -283,7 +283,12 @@ def routes() -> list[Route]:
 
 
 def _route(path: str, by_method: dict[str, Endpoint]) -> Route:
-    route = Route(path, serves(by_method), methods=list(by_method))
+    # A name of an instrument may hold a slash; nothing comes after it in a path.
+    route = Route(
+        path.replace("{instrument}", "{instrument:path}"),
+        serves(by_method),
+        methods=list(by_method),
+    )
     if route.methods and not all(endpoint.head for endpoint in by_method.values()):
         route.methods.discard("HEAD")
     return route

@@ -89,6 +89,7 @@ begin
             ('_own_users',               null),
             ('_replayed_order',          null),
             ('_resolve_orders',          null),
+            ('_time',                    null),
             ('_touch',                   null),
             ('_trading_account',         null),
             ('_trading_target',          null),
