@@ -27,6 +27,7 @@ from tests.sql.platform.helpers import (
     one,
     refused,
     row,
+    wait_until_blocked,
     work,
 )
 from tests.sql.platform.trading import (
@@ -43,7 +44,7 @@ from tests.sql.platform.trading import (
 )
 
 NOBODY = UUID("00000000-0000-7000-8000-00000000dead")
-BASE = {"symbol": "EURUSD", "side": "buy", "volume": Decimal("0.1")}
+BASE: dict[str, Any] = {"symbol": "EURUSD", "side": "buy", "volume": Decimal("0.1")}
 
 
 @pytest.fixture
@@ -583,6 +584,15 @@ def test_an_order_of_a_signal_names_it(pdb: Db, trader: User) -> None:
     ]
 
 
+def test_an_order_of_the_account_is_of_the_agent_that_took_it(pdb: Db, trader: User) -> None:
+    job_id = new_job(pdb, trader.id, "trade", broker_connection_id=trader.account)
+    assert ordered(pdb, trader, job_id)["agent_id"] is None
+    assert finish(pdb, sent(pdb, trader), "completed", FILL) == "ok"
+    found = call(pdb, "order_events", user=trader.id, job_id=job_id)
+    assert [e["agent_id"] for e in found] == [None, *[trader.agent] * 3]
+    assert ordered(pdb, trader, job_id)["agent_id"] == trader.agent
+
+
 def test_the_technical_plans_claim_notes_an_order_too(pdb: Db, trader: User) -> None:
     job_id = order(pdb, trader)["job_id"]
     assert claim(pdb, trader.agent) is not None
@@ -634,16 +644,16 @@ def test_the_orders_of_a_minute(pdb: Db, trader: User, still: Clock) -> None:
 
 
 def test_orders_at_once_are_counted_one_by_one(pdb: Db, platform_url: str, trader: User) -> None:
-    limit(pdb, trader, max_orders_per_minute=3)
-
-    def ask(db: Db) -> str:
-        try:
-            order(db, trader)
-        except psycopg.Error as error:
-            return str(error).partition("\n")[0]
-        return "ok"
-
-    assert sorted(at_once(platform_url, ask)) == ["ok"] * 3 + ["rate_limited"] * 5
+    limit(pdb, trader, max_orders_per_minute=1)
+    with (
+        psycopg.connect(platform_url, autocommit=True, row_factory=dict_row) as conn,
+        ThreadPoolExecutor(1) as threads,
+    ):
+        with pdb.transaction():
+            order(pdb, trader)
+            second = threads.submit(gated, conn, trader)
+            wait_until_blocked(pdb, conn.info.backend_pid)
+        assert second.result(timeout=60) == "rate_limited"
 
 
 def positions(db: Db, user: User, count: int) -> None:
@@ -662,6 +672,21 @@ def test_the_most_positions(pdb: Db, trader: User) -> None:
     assert gated(pdb, trader) == "max_positions"
     positions(pdb, trader, 0)
     order(pdb, trader)
+
+
+def test_an_order_among_the_jobs_passes_the_same_gate(pdb: Db, trader: User) -> None:
+    posted = {"job_type": "trade", "input": {**BASE, "volume": 0.3}, "agent_id": trader.agent}
+    limit(pdb, trader, max_volume=0.2)
+    assert refused(pdb, "job_create", user=trader.id, **posted) == (
+        *("FX422", "volume_out_of_range", None),
+    )
+    limit(pdb, trader, max_volume=None)
+    assert one(pdb, "job_create", user=trader.id, **posted)["verdict"] == "ok"
+    limit(pdb, trader, trading_state="halted")
+    assert refused(pdb, "job_create", user=trader.id, **posted)[1] == "trading_halted"
+    closing = {"job_type": "close_position", "input": {"ticket": "1"}, "agent_id": trader.agent}
+    assert one(pdb, "job_create", user=trader.id, **closing)["verdict"] == "ok"
+    new_job(pdb, trader.id, "trade", agent_id=trader.agent)  # the service has asked the gate
 
 
 def test_the_gate_of_others(pdb: Db, trader: User) -> None:
