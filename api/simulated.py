@@ -6,6 +6,8 @@ account and the agent, whose state folder is in the data folder.
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -18,11 +20,13 @@ from api.demo.client import Client
 from api.keys import PREFIX, SHOWN
 from api.settings import SettingsError
 from jobengine.embedded.lock import FolderLock
+from jobengine.embedded.supervisor import ChildServer
 
 EMAIL = "demo@example.org"
 NAME = "simulated"
 SYMBOLS = "EURUSD,GBPUSD,USDJPY,XAUUSD,BTCUSD"
 TOKEN_HOURS = 24.0
+START_SECONDS, LOOK_SECONDS = 60.0, 0.1
 
 
 @contextmanager
@@ -32,16 +36,18 @@ def simulated_agent(environment: Mapping[str, str], url: str) -> Iterator[None]:
     lock = FolderLock(folder.with_name("agent.lock"))
     if not lock.try_acquire():
         raise commands.Refused(f"{folder} is in use by {lock.holder()}")
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # our own calls are no news
     token = _token(environment)
     with closing(Client(url, {"Authorization": f"Bearer {token}"})) as user:
         agent_id = _agent(user, folder)
-    agent = start_agent(folder, agent_id, url, lock, _settings(environment))
-    try:
-        commands.say(_welcome(url, token))
-        yield
-    finally:
-        agent.stop()
-        lock.release()
+        agent = start_agent(folder, agent_id, url, lock, _settings(environment))
+        try:
+            _wait_online(user, agent_id, agent)
+            commands.say(_welcome(url, token))
+            yield
+        finally:
+            agent.stop()
+            lock.release()
 
 
 def _token(environment: Mapping[str, str]) -> str:
@@ -65,6 +71,15 @@ def _agent(user: Client, folder: Path) -> UUID:
     paired = user.made("/api/v1/agents/pair", body)
     keep_key(folder, paired["agent_key"])
     return UUID(paired["agent_id"])
+
+
+def _wait_online(user: Client, agent_id: UUID, agent: ChildServer) -> None:
+    """Return once the agent has said that it lives."""
+    deadline = time.monotonic() + START_SECONDS
+    while user.get(f"/api/v1/agents/{agent_id}/status")["status"] != "online":
+        if not agent.alive() or time.monotonic() > deadline:
+            raise commands.Refused(f"the agent does not work\n{agent.log_tail()}")
+        time.sleep(LOOK_SECONDS)
 
 
 def _account(user: Client) -> str:

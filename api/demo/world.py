@@ -24,7 +24,7 @@ from api.demo.client import Client
 from api.demo.servers import Platform
 
 TOKEN_SECONDS = 3600.0
-SYMBOLS = {
+SYMBOLS: dict[str, tuple[str, ...]] = {
     "anna-1": ("EURUSD", "BTCUSD"),
     "anna-2": ("USDJPY", "GBPUSD"),  # which `MARKET_DATA_DIR` may have prices of
     "bert-1": ("EURUSD", "BTCUSD"),
