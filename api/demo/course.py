@@ -11,6 +11,7 @@ from uuid import UUID
 
 from forex_agent.simulated import clear, inject
 
+from api import commands
 from api.demo.crew import Crew
 from api.demo.evidence import Conn, Event, Job, amid, known_deals, look
 from api.demo.orders import Order, Placed, place
@@ -18,7 +19,6 @@ from api.demo.plan import BURST, EXPIRES_SECONDS, Chain, Plan
 from api.demo.servers import Service, wait_for
 from api.demo.watch import Watch
 from api.demo.world import FAST, Agent, World
-from jobengine.progress import Progress
 
 PATIENCE = 120.0  # for a machine that has much else to do; a quiet one needs a few seconds
 SPREAD, NEAR = 15.0, 1.5  # of its price: what lies between bid and ask, and how near a stop is
@@ -36,7 +36,6 @@ class Course:
         self._crew = crew
         self._plan = plan
         self._threads = ThreadPoolExecutor(2 * BURST)
-        self._progress = Progress("working", 0)
         self._lock = threading.Lock()
         self.created: set[UUID] = set()
         self.ended: dict[UUID, Job] = {}
@@ -232,6 +231,7 @@ class Course:
         return str(answer.headers.get("X-Cache"))
 
     def _happened(self, words: str) -> None:
+        commands.say(words)
         self.events.append(Event(time.time(), words))
 
     def _wait(self, fact: Callable[[], bool], what: str) -> None:
