@@ -10,6 +10,7 @@ from uuid import uuid4
 
 from forex_agent.backoff import Backoff
 from forex_agent.client import Client, KeyRefused, Unreachable
+from forex_agent.clock import elapsed
 from forex_agent.job import Job, Malformed, Report, failed, read_job
 from forex_agent.journal import Entry, Journal
 from forex_agent.lease import Lease, Lost
@@ -20,6 +21,7 @@ from forex_agent.settings import Settings
 
 log = logging.getLogger("forex_agent.work")
 
+EARLY_SHARE = 0.5  # of the wait; an answer without a job that comes before is no full wait
 CLAIM_PAUSE_SECONDS = 30.0  # at most, between questions that fail
 
 
@@ -51,6 +53,7 @@ class Work:
         backoff = Backoff(CLAIM_PAUSE_SECONDS)
         while True:
             self.journal.ask(request_id)
+            asked = elapsed()
             try:
                 job = await self._next(request_id)
             except (Unreachable, Malformed) as error:
@@ -58,10 +61,14 @@ class Work:
                 log.warning("no answer to the question for a job: %s", error)
                 await asyncio.sleep(pause)
                 continue
-            backoff.reset()
             request_id = str(uuid4())
             if job is not None:
                 self._take(job)
+            elif elapsed() - asked < self.poll_seconds * EARLY_SHARE:
+                # A service that stops, or another agent with our key: do not storm it.
+                await asyncio.sleep(backoff.next())
+                continue
+            backoff.reset()
 
     async def drain(self, patience: float) -> bool:
         """Wait until what is in hand is done and reported; False where it took too long."""

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
-from forex_agent.simulated import Market, Replay, SimulatedTerminal, Spec, Terms
+from forex_agent.simulated import Faults, Market, Replay, SimulatedTerminal, Spec, Terms
 from forex_agent.simulated.clock import ManualClock
 from forex_agent.simulated.symbols import known
 from forex_agent.terminal import Fill, Order, Side
@@ -42,7 +42,15 @@ def write_ticks(folder: Path, symbol: str, bids: Sequence[str], spread: str) -> 
 
 
 def opened(
-    path: Path, market: Market, clock: ManualClock, terms: Terms = PLAIN, **options: object
+    path: Path,
+    market: Market,
+    clock: ManualClock,
+    terms: Terms = PLAIN,
+    *,
+    faults: Faults | None = None,
+    deposit: Decimal = Decimal(10_000),
+    currency: str = "USD",
+    leverage: int = 100,
 ) -> SimulatedTerminal:
     """Return a connected terminal."""
     terminal = SimulatedTerminal(
@@ -50,7 +58,10 @@ def opened(
         market,
         clock=clock,
         terms=terms,
-        **options,  # type: ignore[arg-type]  any of the terminal's own
+        faults=faults,
+        deposit=deposit,
+        currency=currency,
+        leverage=leverage,
     )
     terminal.connect()
     return terminal

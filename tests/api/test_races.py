@@ -11,10 +11,12 @@ from uuid import UUID, uuid4
 import psycopg
 import pytest
 from psycopg.pq import TransactionStatus
+from starlette.requests import Request
 
-from api import agent_jobs, calls, keys
+from api import agent_jobs, calls, keys, orders, tokens
 from api.database import as_user, service_rows
 from api.embedded import EmbeddedValkey
+from api.endpoint import Call
 from api.errors import Problem
 from api.keys import AgentKeys
 from api.metrics import Metrics
@@ -292,6 +294,26 @@ def test_a_call_in_one_round_trip_is_the_services_own_and_leaves_the_connection_
             assert refusal.value.sqlstate == "JE002"
             assert await who(conn) == before
             assert conn.info.transaction_status == TransactionStatus.IDLE
+
+    inside(work)
+
+
+def test_an_order_that_was_put_in_is_named_where_it_cannot_be_read(
+    owner: User, inside: Inside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever is told of an outage then knows what to ask for after it."""
+    order_id = uuid4()
+
+    async def away(*_: Any, **__: Any) -> None:
+        raise psycopg.OperationalError("the server closed the connection")
+
+    async def work(service: Service) -> None:
+        user = tokens.User(owner.user_id, {"sub": str(owner.user_id), "role": "authenticated"})
+        call = Call(Request({"type": "http"}), service, {}, {}, None, None, user, None)
+        monkeypatch.setattr(calls, "order_get", away)
+        with pytest.raises(Problem, match="database_unavailable") as refusal:
+            await orders._order(call, order_id)
+        assert refusal.value.more == {"order_id": order_id}
 
     inside(work)
 
