@@ -14,6 +14,7 @@ from uuid import UUID
 
 from forex_agent import secret
 
+from api.settings import SettingsError
 from jobengine.embedded.lifeline import Steps
 from jobengine.embedded.lock import FolderLock
 from jobengine.embedded.supervisor import ChildServer, ServerSpec
@@ -36,6 +37,14 @@ def kept_key(state: Path) -> str | None:
         return secret.read(state / KEY_FILE)
     except secret.Exposed:
         return None
+
+
+def market_data(environment: Mapping[str, str]) -> Path | None:
+    """Return the folder of recorded prices that `MARKET_DATA_DIR` names, if it does."""
+    told = environment.get("MARKET_DATA_DIR")
+    if told and not Path(told).is_dir():
+        raise SettingsError(f"MARKET_DATA_DIR is a folder of recorded prices, not {told!r}.")
+    return Path(told).resolve() if told else None
 
 
 def start_agent(

@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 from api import commands
-from api.agent_process import keep_key, kept_key, start_agent
+from api.agent_process import keep_key, kept_key, market_data, start_agent
 from api.demo.client import Client
 from api.keys import PREFIX, SHOWN
-from api.settings import SettingsError
 from jobengine.embedded.lock import FolderLock
 from jobengine.embedded.supervisor import ChildServer
 
@@ -40,9 +39,10 @@ def simulated_agent(environment: Mapping[str, str], url: str) -> Iterator[None]:
     token = _token(environment)
     with closing(Client(url, {"Authorization": f"Bearer {token}"})) as user:
         agent_id = _agent(user, folder)
+        before = _heartbeat(user, agent_id)
         agent = start_agent(folder, agent_id, url, lock, _settings(environment))
         try:
-            _wait_online(user, agent_id, agent)
+            _wait(agent, lambda: _heartbeat(user, agent_id) != before)
             commands.say(_welcome(url, token))
             yield
         finally:
@@ -73,10 +73,16 @@ def _agent(user: Client, folder: Path) -> UUID:
     return UUID(paired["agent_id"])
 
 
-def _wait_online(user: Client, agent_id: UUID, agent: ChildServer) -> None:
-    """Return once the agent has said that it lives."""
+def _heartbeat(user: Client, agent_id: UUID) -> str | None:
+    """Return when the agent has last said that it lives."""
+    said: str | None = user.get(f"/api/v1/agents/{agent_id}/status")["last_heartbeat"]
+    return said
+
+
+def _wait(agent: ChildServer, works: Callable[[], bool]) -> None:
+    """Return once the agent works; `Refused` with its log where it does not."""
     deadline = time.monotonic() + START_SECONDS
-    while user.get(f"/api/v1/agents/{agent_id}/status")["status"] != "online":
+    while not works():
         if not agent.alive() or time.monotonic() > deadline:
             raise commands.Refused(f"the agent does not work\n{agent.log_tail()}")
         time.sleep(LOOK_SECONDS)
@@ -91,11 +97,8 @@ def _account(user: Client) -> str:
 
 
 def _settings(environment: Mapping[str, str]) -> dict[str, str]:
-    data = environment.get("MARKET_DATA_DIR")
-    if data and not Path(data).is_dir():
-        raise SettingsError(f"MARKET_DATA_DIR is a folder of recorded prices, not {data!r}.")
-    replay = {"simulated_data": str(Path(data).resolve()), "symbols": ""} if data else {}
-    return {"symbols": SYMBOLS, **replay}
+    data = market_data(environment)
+    return {"simulated_data": str(data)} if data else {"symbols": SYMBOLS}
 
 
 def _welcome(url: str, token: str) -> str:

@@ -7,12 +7,12 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import replace
-from pathlib import Path
 
 import psycopg
-from forex_agent.simulated import read_book
+from forex_agent.simulated import BrokenLine, read_book
 
 from api import commands
+from api.agent_process import market_data
 from api.demo.course import Course
 from api.demo.crew import Crew
 from api.demo.evidence import Account, Conn, Evidence, Job, daily_pnl, known_deals, look
@@ -27,14 +27,14 @@ from api.demo.world import Parents, World, make_world
 def run_demo(environment: Mapping[str, str] = os.environ, *, seed: int = 1) -> Result:
     """Run the demo; raises `Refused` where it cannot go on, and nothing for a proof that fails."""
     began = time.monotonic()
-    data = environment.get("MARKET_DATA_DIR")
+    data = market_data(environment)
     try:
         with platform(environment) as running:
             commands.say("two users, their broker accounts and three agents")
-            world = make_world(running, seed, Path(data).resolve() if data else None)
+            world = make_world(running, seed, data)
             with closing(world), _connection(running) as conn:
                 evidence = _work(running, world, conn, seed)
-    except psycopg.Error as error:
+    except (psycopg.Error, BrokenLine) as error:
         raise commands.Refused(str(error)) from error
     return summary(evidence, prove(evidence), time.monotonic() - began)
 
