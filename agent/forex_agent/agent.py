@@ -102,6 +102,7 @@ async def _live(parts: Parts, settings: Settings, stop: Stop) -> None:
     """Work until told to stop, then finish what is in hand."""
     refused: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     parts.work.refused = refused
+    parts.hands.changed = parts.beat.soon.set
     parts.beat.heard = _ready_once(parts.notify)
     claiming = asyncio.create_task(_claim(parts))
     loops = [

@@ -23,7 +23,7 @@ class ServerClock:
     """The service's time, told from its own answers; the machine's clock may be wrong by hours.
 
     An answer names a moment between the call and the answer. The clock takes the moment for that of
-    the call, so what it tells is late by that much at most, and nothing expires unseen.
+    the call, so it is ahead by as much at most, and nothing expires unseen.
     """
 
     def __init__(self) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -25,7 +26,14 @@ from forex_agent.terminal import Account, Deal, Position, Terminal, TerminalErro
 log = logging.getLogger("forex_agent.deals")
 
 BATCH = 500  # deals that one call may name
-OVERLAP = timedelta(hours=26)  # a broker's clock may be half a day off, and change with the season
+REFUSED = frozenset({400, 413, 422})
+NEAR = timedelta(minutes=5)  # a deal may come into the history after younger ones
+WIDE = timedelta(hours=26)  # and a broker's clock be half a day off, or change with the season
+WIDE_SECONDS = 600.0  # between the looks that go so far back: they cost the terminal time
+
+
+class Refused(Unreachable):
+    """The service will never take this report."""
 
 
 @dataclass(slots=True)
@@ -41,6 +49,7 @@ class Deals:
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
     _told: tuple[Account, int] | None = None
     _told_at: float = float("-inf")
+    _wide_at: float = float("-inf")
 
     def changed(self) -> None:
         """Look soon: an order was done."""
@@ -70,10 +79,21 @@ class Deals:
         self.journal.spool((one.deal_id, json.dumps(wire.deal(one)), one.time) for one in deals)
         now = account, len(positions)
         while spooled := self.journal.spooled(BATCH):
-            await self._report([json.loads(body) for _, body in spooled], now)
-            self.journal.deals_acked(deal_id for deal_id, _ in spooled)
+            await self._hand_in(spooled, now)
         if now != self._told or elapsed() - self._told_at > self.settings.account_seconds:
             await self._report([], now)
+
+    async def _hand_in(self, spooled: Sequence[tuple[str, str]], now: tuple[Account, int]) -> None:
+        """Report these deals; one that the service refuses does not keep the others back."""
+        try:
+            await self._report([json.loads(body) for _, body in spooled], now)
+        except Refused as error:
+            if len(spooled) > 1:
+                for one in spooled:
+                    await self._hand_in([one], now)
+                return
+            log.warning("deal %s is refused and left out: %s", spooled[0][0], error)
+        self.journal.deals_acked(deal_id for deal_id, _ in spooled)
 
     async def _pause(self) -> None:
         try:
@@ -86,12 +106,17 @@ class Deals:
         newest = self.journal.newest_deal()
         if newest is None:
             return utc_now() - timedelta(days=self.settings.deals_days)
-        return newest - OVERLAP
+        if elapsed() - self._wide_at > WIDE_SECONDS:
+            self._wide_at = elapsed()
+            return newest - WIDE
+        return newest - NEAR
 
     async def _report(self, deals: list[Json], now: tuple[Account, int]) -> None:
         account, positions = now
         body = {"deals": deals, "account": wire.account(account), "open_positions": positions}
         answer = await self.client.call("POST", f"{self.path}/deals", body)
+        if answer.status in REFUSED:
+            raise Refused(answer.text)
         if not answer.ok:
             raise Unreachable(_words(answer))
         self._told, self._told_at = now, elapsed()

@@ -82,6 +82,8 @@ class Hands:
         self._crew: _Crew | None = None
         self.status: Status | None = None
         """How the terminal was when it was last looked at; None where it does not answer."""
+        self.changed: Callable[[], object] = lambda: None
+        """Called when the terminal came or went, or AutoTrading was switched."""
         self.replaced = 0
         """How often a thread that hung was left to itself."""
 
@@ -100,14 +102,21 @@ class Hands:
         return self._put(do, rank)
 
     async def call(self, do: Callable[[Terminal], T], rank: Rank) -> T:
-        """Have something done and return what came of it; raises what the terminal raises.
+        """Have something asked and return the answer; raises `TerminalError` alone.
 
-        `NotSent` (`timeout`) where its turn never came, `Hung` where it began and does not end.
+        `NotSent` (`timeout`) where its turn never came, `Hung` where it began and does not end. A
+        mistake of the driver ends this question, not the agent.
         """
-        return await self.outcome(self.submit(do, rank))
+        try:
+            return await self.outcome(self.submit(do, rank))
+        except TerminalError:
+            raise
+        except Exception as error:
+            log.exception("a question to the terminal failed")
+            raise NotSent("rejected", f"the terminal failed: {error!r}") from error
 
     async def outcome(self, call: Call[T]) -> T:
-        """Wait for a call, within its time limit."""
+        """Wait for a call, within its time limit; raises what it raises."""
         waiting = asyncio.wrap_future(call.future)
         began = elapsed()
         while True:
@@ -125,6 +134,7 @@ class Hands:
     async def watch(self) -> None:
         """Look after the terminal for ever: connect again, and replace a thread that hangs."""
         dead = 0
+        before = None
         while True:
             dead = dead + 1 if self._hangs() else 0
             if dead >= self._dead_checks:
@@ -134,6 +144,10 @@ class Hands:
                 await self._look()
             else:
                 self.status = None
+            now = self.status and (self.status.connected, self.status.trade_allowed)
+            if now != before:
+                before = now
+                self.changed()
             await asyncio.sleep(self._check_seconds)
 
     def close(self, patience: float) -> None:
@@ -167,8 +181,6 @@ class Hands:
                 log.info("the terminal is connected")
         except TerminalError as error:
             log.warning("the terminal is away: %s", error)
-        except Exception:
-            log.exception("the terminal could not be looked at")
 
 
 class _Crew:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 from collections.abc import Mapping
+
+log = logging.getLogger("forex_agent.notify")
 
 
 class Notify:
@@ -22,4 +25,7 @@ class Notify:
             return
         address = "\0" + self._address[1:] if self._address.startswith("@") else self._address
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
-            sender.sendto(word.encode(), address)
+            try:
+                sender.sendto(word.encode(), address)
+            except OSError as error:
+                log.warning("systemd does not hear %s: %s", word, error)

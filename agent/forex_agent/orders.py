@@ -9,6 +9,7 @@ no trace after `trace_seconds`. The search goes on after that, and a late find i
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -76,8 +77,8 @@ class Orders:
         try:
             repeated = await lease.start()
         except Lost as error:
-            log.warning("order %s: not begun: %s", job.job_id, error)
-            self.journal.dropped(job, error.answer)
+            # A start whose answer was lost may have begun it: a report keeps it from `unknown`.
+            await self._settle(lease, failed("not_sent", f"it could not be begun: {error}"))
             return
         if repeated or job.begun:
             # Begun by a process whose journal is gone: it may have sent it.
@@ -128,11 +129,8 @@ class Orders:
         entry = self.journal.sent_entry(job.job_id)
         assert entry is not None
         lease = self._lease(job)
-        try:
+        with contextlib.suppress(Lost):  # then the report is not wanted, which its answer says
             await lease.start()
-        except Lost as error:
-            self.journal.dropped(job, error.answer)
-            return
         if entry.report is not None and entry.report.final:
             await self._settle(lease, entry.report)
         else:
@@ -236,7 +234,12 @@ class Orders:
         """Go on looking beside the work, as long as the agent runs."""
         task = asyncio.create_task(self._seek(lease, since, call))
         self.seeking.add(task)
-        task.add_done_callback(self.seeking.discard)
+        task.add_done_callback(self._sought)
+
+    def _sought(self, task: asyncio.Task[None]) -> None:
+        self.seeking.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("a search ended: %s", error)  # the journal has it for the next start
 
     async def _seek(self, lease: Lease, since: datetime, call: Call[Fill] | None) -> None:
         """Look for an order that was reported unknown; report a late find."""

@@ -14,6 +14,7 @@ from forex_agent.clock import elapsed
 from forex_agent.hands import Hands, Rank
 from forex_agent.terminal import TerminalError, Tick
 
+MOST = 500  # instruments that one push may name
 log = logging.getLogger("forex_agent.prices")
 
 
@@ -37,7 +38,10 @@ class Prices:
     @property
     def wanted(self) -> Sequence[str]:
         """The symbols to push."""
-        return sorted({*self.configured, *self.pushed_by_service, *self.held, *self.watched})
+        first = dict.fromkeys(
+            [*self.held, *self.watched, *self.configured, *self.pushed_by_service]
+        )
+        return sorted(list(first)[:MOST])
 
     async def run(self) -> None:
         """Push for ever; what could not be pushed is overtaken by what is newer."""

@@ -21,6 +21,7 @@ T = TypeVar("T")
 
 LARGEST_BYTES = 64 * 1024 * 1024
 TRANSFER_SECONDS = 120.0
+COUNT_SECONDS = 0.5
 DEFAULT_NAME = "expert"
 
 
@@ -32,17 +33,25 @@ class Programs:
         self._experts = experts
         self._folder = folder
         self._thread = ThreadPoolExecutor(1, "experts")
+        self._counting: asyncio.Future[None] | None = None
+        self._active: int | None = None
 
     def close(self) -> None:
         """Take nothing more."""
         self._thread.shutdown(wait=False, cancel_futures=True)
 
     async def active(self) -> int | None:
-        """Return how many run; None where it cannot be told."""
+        """Return how many run, or ran when last counted: nobody waits for a compiler."""
+        if self._counting is None or self._counting.done():
+            self._counting = asyncio.ensure_future(self._count())
+        await asyncio.wait({self._counting}, timeout=COUNT_SECONDS)
+        return self._active
+
+    async def _count(self) -> None:
         try:
-            return await self._call(self._experts.active)
-        except TerminalError:
-            return None
+            self._active = await self._call(self._experts.active)
+        except (TerminalError, OSError):
+            self._active = None
 
     async def do(self, job: Job) -> Report:
         """Return the report; `failed` names what was wrong."""
@@ -63,6 +72,8 @@ class Programs:
         except httpx.HTTPError as error:
             # Such URLs are secrets: only what went wrong is told.
             return failed("transfer_failed", f"the transfer failed: {type(error).__name__}")
+        except OSError as error:
+            return failed("rejected", f"the file cannot be kept: {error.strerror}")
 
     async def _call(self, do: Callable[..., T], *values: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, do, *values)

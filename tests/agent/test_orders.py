@@ -11,7 +11,7 @@ import pytest
 from forex_agent.hands import Hands
 
 from tests.agent.paper import Paper
-from tests.agent.world import ended, look, order, settings_of, state_of, working
+from tests.agent.world import TRADE, ended, look, order, settings_of, state_of, working
 from tests.api.world import Agent, Json, User, until
 
 
@@ -129,7 +129,8 @@ def test_the_trading_state_of_the_heartbeat_stops_trades(
         pass  # its last heartbeat, if no earlier one, is told
     # The state outlives the restart: it holds before the first heartbeat.
     with working(paper, settings_of(state)):
-        refused = ended(owner, order(owner, agent))
+        # The service's own gate would refuse it: this one came past it.
+        refused = ended(owner, put_in(owner, agent, "trade", TRADE))
         closed = ended(owner, order(owner, agent, "close_position", ticket=ticket))
     assert refused["output_data"]["error_code"] == f"trading_{trading}"
     assert closed["status"] == "completed"
@@ -228,7 +229,7 @@ def test_orders_overtake_slow_work(owner: User, agent: Agent, paper: Paper, stat
     compiling = threading.Event()
     with working(paper, settings_of(state)) as running:
         running.experts.hold = compiling
-        job_id = program_job(owner, agent, "compile", {"source_code": "a"})
+        job_id = put_in(owner, agent, "compile", {"source_code": "a"})
         until(lambda: look(owner, job_id)["status"] == "running")
         assert ended(owner, order(owner, agent))["status"] == "completed"
         assert look(owner, job_id)["status"] == "running"
@@ -236,7 +237,7 @@ def test_orders_overtake_slow_work(owner: User, agent: Agent, paper: Paper, stat
         assert ended(owner, job_id)["output_data"]["warnings"] == 2
 
 
-def program_job(owner: User, agent: Agent, job_type: str, given: Json) -> str:
+def put_in(owner: User, agent: Agent, job_type: str, given: Json) -> str:
     """Put in a job as the service does, without the parents that a user's needs."""
     put = """select e.job_id from jobengine.enqueue(p_job_types => array[%s], p_inputs =>
         array[%s::jsonb], p_queues => array[%s], p_tenant_ids => array[%s::uuid]) e"""
@@ -261,7 +262,7 @@ def test_the_other_jobs_are_done(  # noqa: PLR0917
     owner: User, agent: Agent, paper: Paper, state: Path, job_type: str, given: Json, key: str
 ) -> None:
     with working(paper, settings_of(state)):
-        job = ended(owner, program_job(owner, agent, job_type, given))
+        job = ended(owner, put_in(owner, agent, job_type, given))
     assert job["status"] == "completed"
     assert key in job["output_data"]
 
@@ -283,7 +284,7 @@ def test_other_jobs_that_cannot_be_done_say_why(  # noqa: PLR0917
     owner: User, agent: Agent, paper: Paper, state: Path, job_type: str, given: Json, code: str
 ) -> None:
     with working(paper, settings_of(state)):
-        job = ended(owner, program_job(owner, agent, job_type, given))
+        job = ended(owner, put_in(owner, agent, job_type, given))
     assert job["status"] == "failed"
     assert job["output_data"]["error_code"] == code
     assert "secret" not in job["error_message"]

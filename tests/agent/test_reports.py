@@ -76,8 +76,10 @@ def test_the_deals_report_settles_an_unknown_order(
 ) -> None:
     paper.faults = ["unknown_filled"]
     paper.hidden = True
-    told = settings_of(state_of(tmp_path / "state", trader), trace_seconds=0)
+    told = settings_of(state_of(tmp_path / "state", trader), trace_seconds=0, deals_seconds=60)
+    query = "select last_balance from public.broker_connections where user_id = %s"
     with working(paper, told):
+        until(lambda: owner.service.rows(query, owner.user_id)[0]["last_balance"] is not None)
         job_id = order(owner, trader)
         until(lambda: ended(owner, job_id)["status"] == "completed")
     assert len(paper.calls) == 1
@@ -99,7 +101,7 @@ def test_open_positions_and_watched_symbols_have_their_prices_pushed(
 
 def test_the_heartbeat_says_how_everything_is(agent: Agent, tmp_path: Path, paper: Paper) -> None:
     with working(paper, settings_of(state_of(tmp_path / "state", agent))):
-        until(lambda: seen(agent) is not None)
+        until(lambda: (seen(agent) or {}).get("terminal_connected") is True)
     metrics = seen(agent)
     assert metrics["terminal_connected"] is True
     assert metrics["account_login"] == "7001"
