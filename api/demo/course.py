@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 from uuid import UUID
 
-from forex_agent.simulated import clear, inject
+from forex_agent.simulated import clear, inject, read_book
 
 from api import commands
 from api.demo.crew import Crew
@@ -140,10 +140,16 @@ class Course:
                 if position["sl"] is not None:
                     expected = ("closed", "rejected")  # it may be hit meanwhile
                     self._place(self._plan.close(agent, position["ticket"], expected=expected))
+        self._wait(lambda: all(map(self._told, self._world.agents)), "every deal is told")
 
     def _stopped(self, agent: Agent) -> bool:
         deals = known_deals(self._conn, agent)
         return any(reason == "sl" for _, reason in deals.values())
+
+    def _told(self, agent: Agent) -> bool:
+        """Whether the service knows of every deal in the terminal's book."""
+        deals = {deal.deal_id for deal in read_book(agent.book_path).deals}
+        return deals == known_deals(self._conn, agent).keys()
 
     # Deaths
 
