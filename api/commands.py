@@ -84,9 +84,9 @@ def up(
 
 
 def _beside(environment: Mapping[str, str]) -> Callable[[str], AbstractContextManager[None]]:
-    from api.simulated import simulated_agent  # noqa: PLC0415 - only this needs the agent
+    from api.simulated import beside  # noqa: PLC0415 - only this needs the agent
 
-    return partial(simulated_agent, environment)
+    return beside(environment)
 
 
 def _terminated(*_: object) -> NoReturn:

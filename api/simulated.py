@@ -9,13 +9,14 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 from api import commands
-from api.agent_process import keep_key, kept_key, market_data, start_agent
+from api.agent_process import keep_key, kept_key, market_data, recorded_symbols, start_agent
 from api.demo.client import Client
 from api.keys import PREFIX, SHOWN
 from jobengine.embedded.lock import FolderLock
@@ -23,14 +24,27 @@ from jobengine.embedded.supervisor import ChildServer
 
 EMAIL = "demo@example.org"
 NAME = "simulated"
-SYMBOLS = "EURUSD,GBPUSD,USDJPY,XAUUSD,BTCUSD"
+SYMBOLS = ["EURUSD", "GBPUSD", "USDJPY", "XAUUSD", "BTCUSD"]
 TOKEN_HOURS = 24.0
 START_SECONDS, LOOK_SECONDS = 60.0, 0.1
 
 
+def beside(environment: Mapping[str, str]) -> Callable[[str], AbstractContextManager[None]]:
+    """Return what runs beside the service, given its URL.
+
+    `SettingsError` or `Refused` where the recorded prices cannot be played.
+    """
+    data = market_data(environment)
+    symbols = recorded_symbols(data) if data else SYMBOLS
+    settings = {"symbols": ",".join(symbols), "simulated_data": str(data or "")}
+    return partial(_running, environment, settings, symbols[0])
+
+
 @contextmanager
-def simulated_agent(environment: Mapping[str, str], url: str) -> Iterator[None]:
-    """Run the agent of the demo account at the service, and say how to try it."""
+def _running(
+    environment: Mapping[str, str], settings: Mapping[str, str], symbol: str, url: str
+) -> Iterator[None]:
+    """Run the agent of the demo account, and say how to try it."""
     folder = commands.data_folder(environment) / "agent"
     lock = FolderLock(folder.with_name("agent.lock"))
     if not lock.try_acquire():
@@ -40,10 +54,10 @@ def simulated_agent(environment: Mapping[str, str], url: str) -> Iterator[None]:
     with closing(Client(url, {"Authorization": f"Bearer {token}"})) as user:
         agent_id = _agent(user, folder)
         before = _heartbeat(user, agent_id)
-        agent = start_agent(folder, agent_id, url, lock, _settings(environment))
+        agent = start_agent(folder, agent_id, url, lock, settings)
         try:
             _wait(agent, lambda: _heartbeat(user, agent_id) != before)
-            commands.say(_welcome(url, token))
+            commands.say(_welcome(url, token, symbol))
             yield
         finally:
             agent.stop()
@@ -96,18 +110,13 @@ def _account(user: Client) -> str:
     return str(user.made("/api/v1/broker-connections", new)["id"])
 
 
-def _settings(environment: Mapping[str, str]) -> dict[str, str]:
-    data = market_data(environment)
-    return {"simulated_data": str(data)} if data else {"symbols": SYMBOLS}
-
-
-def _welcome(url: str, token: str) -> str:
+def _welcome(url: str, token: str, symbol: str) -> str:
     return f"""
 {EMAIL} has a demo account, and its agent a simulated terminal. In another terminal:
 
     API={url}/api/v1
     TOKEN={token}
     curl -sS -X POST $API/orders -H "Authorization: Bearer $TOKEN" \\
-        -d '{{"symbol": "EURUSD", "side": "buy", "volume": 0.1}}'
+        -d '{{"symbol": "{symbol}", "side": "buy", "volume": 0.1}}'
 
 docs/trading-api.md goes on from there."""

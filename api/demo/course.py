@@ -43,6 +43,7 @@ class Course:
         self.events: list[Event] = []
         self.kills: dict[str, int] = {}
         self.caches: list[str] = []
+        self.quiet_until = 0.0
 
     def run(self, watch: Watch) -> None:
         """Go through all of it; returns when nothing is under way any more."""
@@ -98,6 +99,7 @@ class Course:
     def _orders(self) -> None:
         self._happened("every account has orders, one after the other")
         _all(self._threads.submit(self._trade, agent) for agent in self._world.agents)
+        self.quiet_until = time.time()
         self._kill_agent(self._plan.victim)
         self._kill_service(next(a for a in self._world.agents if a != self._plan.victim))
         self._end_stops()

@@ -9,7 +9,7 @@ from contextlib import closing, contextmanager
 from dataclasses import replace
 
 import psycopg
-from forex_agent.simulated import BrokenLine, read_book
+from forex_agent.simulated import read_book
 
 from api import commands
 from api.agent_process import market_data
@@ -34,7 +34,7 @@ def run_demo(environment: Mapping[str, str] = os.environ, *, seed: int = 1) -> R
             world = make_world(running, seed, data)
             with closing(world), _connection(running) as conn:
                 evidence = _work(running, world, conn, seed)
-    except (psycopg.Error, BrokenLine) as error:
+    except psycopg.Error as error:
         raise commands.Refused(str(error)) from error
     return summary(evidence, prove(evidence), time.monotonic() - began)
 
@@ -73,6 +73,7 @@ def _work(running: Platform, world: World, conn: Conn, seed: int) -> Evidence:
         placed=course.placed,
         watchers=watch.watchers,
         events=course.events,
+        quiet_until=course.quiet_until,
         kills=course.kills,
         caches=course.caches,
         logs=running.service.log.read_text(errors="replace") + crew.log(),

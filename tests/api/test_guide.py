@@ -36,15 +36,20 @@ def up() -> Iterator[Up]:
         yield running
 
 
-@contextmanager
-def up_in(folder: Path, *options: str) -> Iterator[Up]:
+def environment_in(folder: Path) -> dict[str, str]:
+    """Return the environment of a shell in that folder, which has no servers yet."""
     unset = ("DATABASE_URL", "REDIS_URL", "SUPABASE_JWT_SECRET", "MARKET_DATA_DIR")
-    environment = {
+    return {
         **{name: value for name, value in os.environ.items() if name not in unset},
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "PYTHONPATH": str(ROOT),
         "JOBENGINE_DATA_DIR": str(folder / ".jobengine"),
     }
+
+
+@contextmanager
+def up_in(folder: Path, *options: str) -> Iterator[Up]:
+    environment = environment_in(folder)
     command = [sys.executable, "-m", "api", "up", "--port", "0", *options]
     with subprocess.Popen(
         command, cwd=folder, env=environment, stderr=subprocess.PIPE, text=True

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.api.test_guide import ROOT, Up, run_page, up_in
+from tests.api.test_guide import ROOT, Up, environment_in, run_page, up_in
 from tests.api.world import server_folder
 
 PAGE = ROOT / "docs" / "trading-api.md"
@@ -61,3 +61,28 @@ def asked(up: Up, method: str, path: str, **body: Any) -> Any:
     )
     assert answer.is_success, answer.text
     return answer.json()
+
+
+@pytest.mark.parametrize(
+    "lines,code,said",
+    [
+        ("time,price\n", 1, "api: MARKET_DATA_DIR: EURUSD.csv, line 1, header:"),
+        (None, 2, "api: MARKET_DATA_DIR is a folder of recorded prices, not"),
+    ],
+)
+def test_recorded_prices_that_cannot_be_played(lines: str | None, code: int, said: str) -> None:
+    with server_folder() as folder:
+        if lines is not None:
+            (folder / "data").mkdir()
+            (folder / "data" / "EURUSD.csv").write_text(lines)
+        ended = subprocess.run(
+            [sys.executable, "-m", "api", "up", "--simulated", "--port", "0"],
+            cwd=folder,
+            env={**environment_in(folder), "MARKET_DATA_DIR": str(folder / "data")},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+    assert (ended.returncode, "Uvicorn" in ended.stderr) == (code, False)
+    assert said in ended.stderr
