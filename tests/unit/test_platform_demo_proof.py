@@ -338,6 +338,10 @@ PLANTED: dict[str, tuple[Callable[[Evidence], Evidence], set[str]]] = {
         changed("trade", events=["requested", "filled"]),
         {ENDED},
     ),
+    "an order that was claimed twice under one lease": (
+        changed("trade", events=["requested", "claimed", "claimed", "sent", "filled"]),
+        {ENDED},
+    ),
     "a stranger's job": (changed("get_account", user_id=ANNA), {APART}),
     "another agent's job": (changed("run", queue=f"agent/{HERS.agent_id}"), {APART}),
     "a deployment that does not know": (changed("run", parent_state="deployed"), {SETTLES}),
