@@ -8,16 +8,25 @@ from uuid import UUID
 
 from forex_agent.simulated import inject, read_book
 
+from api import commands
 from api.demo.deaths import Deaths
 from api.demo.desk import Desk, finish
 from api.demo.evidence import Job, known_deals, look
-from api.demo.orders import Order
+from api.demo.orders import Order, Placed
 from api.demo.plan import Chain
 from api.demo.servers import Service
 from api.demo.watch import Watch
 from api.demo.world import FAST, Agent
 
 SPREAD, NEAR = 15.0, 1.5  # of its price: what lies between bid and ask, and how near a stop is
+
+
+def _filled(placed: Placed) -> dict[str, Any]:
+    """Return the order; `Refused` where it is not filled, as what follows needs it."""
+    if placed.status != "filled":
+        name = f"{placed.order.agent.name}'s {placed.order.words}"
+        raise commands.Refused(f"{name} is {placed.status}: {placed.last.get('message')}")
+    return placed.last
 
 
 class Course:
@@ -97,7 +106,7 @@ class Course:
         inject(agent.book_path, "partial")
         self._desk.place(plan.order(agent, volume=0.5, expected=("partially_filled",)))
         for number, opened in enumerate(placed[:2]):
-            ticket = opened.last["position_id"]
+            ticket = _filled(opened)["position_id"]
             self._desk.place(plan.close(agent, ticket, requests=1 + number))
         if FAST in agent.symbols:
             self._place_stops(agent)
@@ -112,7 +121,7 @@ class Course:
         for side, away in (("buy", -1), ("sell", 1)):
             status = "rejected"
             while status == "rejected":  # the price has moved past the stop: with a fresh one
-                price = self._desk.place(self._fast(agent, side)).last["fill_price"]
+                price = _filled(self._desk.place(self._fast(agent, side)))["fill_price"]
                 stop = round(price + away * (SPREAD + NEAR), 2)
                 order = self._fast(agent, side, sl=stop, expected=("filled", "rejected"))
                 status = self._desk.place(order).status
