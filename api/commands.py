@@ -84,8 +84,10 @@ def up(
 
 
 def _beside(environment: Mapping[str, str]) -> Callable[[str], AbstractContextManager[None]]:
-    from api.simulated import beside  # noqa: PLC0415 - only this needs the agent
-
+    try:
+        from api.simulated import beside  # noqa: PLC0415 - only this needs the agent
+    except ImportError as error:
+        raise Refused(f"--simulated needs the agent, from a checkout: {error}") from error
     return beside(environment)
 
 
