@@ -13,7 +13,10 @@ from pathlib import Path
 from uuid import UUID
 
 from forex_agent import secret
+from forex_agent.simulated import BrokenLine, Replay
 
+from api import commands
+from api.settings import SettingsError
 from jobengine.embedded.lifeline import Steps
 from jobengine.embedded.lock import FolderLock
 from jobengine.embedded.supervisor import ChildServer, ServerSpec
@@ -36,6 +39,22 @@ def kept_key(state: Path) -> str | None:
         return secret.read(state / KEY_FILE)
     except secret.Exposed:
         return None
+
+
+def market_data(environment: Mapping[str, str]) -> Path | None:
+    """Return the folder of recorded prices that `MARKET_DATA_DIR` names, if it does."""
+    told = environment.get("MARKET_DATA_DIR")
+    if told and not Path(told).is_dir():
+        raise SettingsError(f"MARKET_DATA_DIR is a folder of recorded prices, not {told!r}.")
+    return Path(told).resolve() if told else None
+
+
+def recorded_symbols(data: Path) -> list[str]:
+    """Return what the folder has prices of; `Refused` names a line that cannot be read."""
+    try:
+        return sorted(Replay(data).specs)
+    except (BrokenLine, OSError, ValueError) as error:
+        raise commands.Refused(f"MARKET_DATA_DIR: {error}") from error
 
 
 def start_agent(

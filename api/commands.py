@@ -84,9 +84,11 @@ def up(
 
 
 def _beside(environment: Mapping[str, str]) -> Callable[[str], AbstractContextManager[None]]:
-    from api.simulated import simulated_agent  # noqa: PLC0415 - only this needs the agent
-
-    return partial(simulated_agent, environment)
+    try:
+        from api.simulated import beside  # noqa: PLC0415 - only this needs the agent
+    except ImportError as error:
+        raise Refused(f"--simulated needs the agent, from a checkout: {error}") from error
+    return beside(environment)
 
 
 def _terminated(*_: object) -> NoReturn:

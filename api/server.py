@@ -44,13 +44,20 @@ class Server(uvicorn.Server):
         self._app = app
         self._beside = beside
         self._stack = ExitStack()
+        self.failure: Exception | None = None
 
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Begin to serve, then with what runs beside."""
-        await super().startup(sockets)
-        if self.started and self._beside is not None:
-            beside = self._beside(self._url())
-            await asyncio.to_thread(self._stack.enter_context, beside)
+    async def main_loop(self) -> None:
+        """Begin with what runs beside, then serve; where it fails, end in order (`failure`)."""
+        try:
+            await asyncio.to_thread(self._begin)
+        except Exception as error:  # noqa: BLE001 - whoever runs the server raises it
+            self.failure = error
+        else:
+            await super().main_loop()
+
+    def _begin(self) -> None:
+        if self._beside is not None:
+            self._stack.enter_context(self._beside(self._url()))
 
     def _url(self) -> str:
         """Return where a program of this machine calls the service."""
@@ -71,4 +78,7 @@ def serve(settings: Settings, beside: Beside | None = None) -> None:
     """Serve until a signal ends it, with what runs beside."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     logging.getLogger("jobengine").setLevel(logging.WARNING)
-    Server(create_app(settings), settings, beside).run()
+    server = Server(create_app(settings), settings, beside)
+    server.run()
+    if server.failure is not None:
+        raise server.failure

@@ -45,7 +45,11 @@ class Crew:
 
     def start(self, agent: Agent) -> None:
         """Start the agent's process."""
-        settings = {"symbols": ",".join(agent.symbols), "simulated_seed": str(agent.seed)}
+        settings = {
+            "symbols": ",".join(agent.symbols),
+            "simulated_seed": str(agent.seed),
+            "deals_seconds": "0.5",  # so that the demo's end need not wait for a look at the book
+        }
         if agent.data is not None:
             settings["simulated_data"] = str(agent.data)
         self._servers[agent.agent_id] = start_agent(

@@ -132,7 +132,7 @@ class Evidence:
 
     `created` are the jobs that the service said it took, `jobs` those of the database at the end,
     each with its parent as it was when the job's end was first seen. `kills` counts who was killed
-    while so many orders were under way.
+    while so many orders were under way; nobody before `quiet_until`.
     """
 
     accounts: Sequence[Account]
@@ -141,6 +141,7 @@ class Evidence:
     placed: Sequence[Placed]
     watchers: Sequence[Watcher]
     events: Sequence[Event]
+    quiet_until: float
     kills: Mapping[str, int]
     caches: Sequence[str]
     logs: str
@@ -150,11 +151,6 @@ class Evidence:
     def agents(self) -> list[Agent]:
         """The agents, in their order."""
         return [account.agent for account in self.accounts]
-
-    @property
-    def first_burst(self) -> float:
-        """When the quiet part ended."""
-        return self.events[2].at
 
     def filled_at(self, job: Job) -> float:
         """Return when the terminal's book has the order's deal; its end where it has none."""

@@ -53,7 +53,7 @@ def calm(evidence: Evidence) -> Iterator[tuple[Placed, Job]]:
     """Yield the orders that were answered at their first call, before anybody was killed."""
     for placed in evidence.placed:
         job = evidence.jobs.get(placed.order_id)
-        before = placed.answered_at < evidence.first_burst
+        before = placed.answered_at < evidence.quiet_until
         if job and job.finished_at and before and placed.status in {"filled", "closed"}:
             yield placed, job
 

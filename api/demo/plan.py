@@ -6,6 +6,7 @@ import base64
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any, TypeAlias
 from uuid import UUID
 
@@ -48,10 +49,12 @@ class Plan:
     """Makes jobs and orders; the same seed makes the same ones."""
 
     def __init__(self, agents: list[Agent], parents: Parents, seed: int) -> None:
-        self._chance = random.Random(seed)  # noqa: S311 - repeatable, not secret
+        self._chance = _chance(seed)
         self._parents = parents
         self._agents = agents
-        self._keys = 0
+        # Each account has chances and keys of its own, as all draw at the same time.
+        self._chances = {agent.agent_id: _chance(f"{seed}/{agent.name}") for agent in agents}
+        self._keys = {agent.agent_id: count(1) for agent in agents}
         self.victim = self._chance.choice(agents)
 
     def chains(self) -> list[Chain]:
@@ -78,11 +81,11 @@ class Plan:
         **body: Any,
     ) -> Order:
         """Return a market order of the agent's account; `body` says what is not left to chance."""
-        key = self._key(agent)
+        key, chance = self._key(agent), self._chances[agent.agent_id]
         drawn = {
             "symbol": agent.symbols[0],
-            "side": self._chance.choice(("buy", "sell")),
-            "volume": self._chance.randint(1, 5) / 100,
+            "side": chance.choice(("buy", "sell")),
+            "volume": chance.randint(1, 5) / 100,
             "client_order_id": key,
         }
         return Order(
@@ -107,8 +110,7 @@ class Plan:
         )
 
     def _key(self, agent: Agent) -> str:
-        self._keys += 1
-        return f"{agent.name}/{self._keys}"
+        return f"{agent.name}/{next(self._keys[agent.agent_id])}"
 
     def _of(self, agent: Agent) -> Iterator[Chain]:
         yield from self._deployments(agent)
@@ -148,6 +150,10 @@ class Plan:
             for job_type in ("get_positions", "get_account", "get_candles"):
                 asked = candles if job_type == "get_candles" else {}
                 yield Chain(agent, [Step(job_type, {"input_data": asked, **target})])
+
+
+def _chance(seed: object) -> random.Random:
+    return random.Random(str(seed))  # noqa: S311 - repeatable, not secret
 
 
 def _step(job_type: str, input_data: Json, agent: Agent, parent: Json) -> Step:

@@ -105,7 +105,7 @@ def _ms(at: float, since: float) -> float:
 
 
 def _price(job: Job) -> str:
-    return f" at {job.fill_price:g}" if job.fill_price else ""
+    return f" at {job.fill_price:.10g}" if job.fill_price else ""
 
 
 def _tries(placed: Placed | None) -> str:

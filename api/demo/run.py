@@ -7,14 +7,15 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import replace
-from pathlib import Path
 
 import psycopg
 from forex_agent.simulated import read_book
 
 from api import commands
+from api.agent_process import market_data
 from api.demo.course import Course
 from api.demo.crew import Crew
+from api.demo.desk import Desk
 from api.demo.evidence import Account, Conn, Evidence, Job, daily_pnl, known_deals, look
 from api.demo.plan import Plan
 from api.demo.proof import prove
@@ -27,11 +28,11 @@ from api.demo.world import Parents, World, make_world
 def run_demo(environment: Mapping[str, str] = os.environ, *, seed: int = 1) -> Result:
     """Run the demo; raises `Refused` where it cannot go on, and nothing for a proof that fails."""
     began = time.monotonic()
-    data = environment.get("MARKET_DATA_DIR")
+    data = market_data(environment)
     try:
         with platform(environment) as running:
             commands.say("two users, their broker accounts and three agents")
-            world = make_world(running, seed, Path(data).resolve() if data else None)
+            world = make_world(running, seed, data)
             with closing(world), _connection(running) as conn:
                 evidence = _work(running, world, conn, seed)
     except psycopg.Error as error:
@@ -51,9 +52,11 @@ def _work(running: Platform, world: World, conn: Conn, seed: int) -> Evidence:
     plan = Plan(world.agents, Parents(conn), seed)
     with Crew(running, world) as crew:
         with Watch(running.url, world) as watch:
-            course = Course(running.service, world, conn, crew, plan)
+            desk = Desk(world, conn, crew, plan)
+            course = Course(desk, running.service)
             course.run(watch)
-        answers = {agent.agent_id: course.ask(agent) for agent in world.agents}
+        positions = [desk.positions(agent) for agent in world.agents]
+        balances = [desk.ask(agent, "account").body for agent in world.agents]
     # The agents are gone, so nothing that they left changes any more.
     jobs = look(conn, [user.user_id for user in world.users])
     return Evidence(
@@ -63,16 +66,17 @@ def _work(running: Platform, world: World, conn: Conn, seed: int) -> Evidence:
                 book=read_book(agent.book_path),
                 deals=known_deals(conn, agent),
                 pnl=daily_pnl(conn, agent),
-                positions=answers[agent.agent_id][0],
-                balance=answers[agent.agent_id][1],
+                positions=held,
+                balance=balance,
             )
-            for agent in world.agents
+            for agent, held, balance in zip(world.agents, positions, balances, strict=True)
         ],
         created=course.created,
         jobs={job_id: _with_parent_then(job, course) for job_id, job in jobs.items()},
-        placed=course.placed,
+        placed=desk.placed,
         watchers=watch.watchers,
-        events=course.events,
+        events=desk.events,
+        quiet_until=course.quiet_until,
         kills=course.kills,
         caches=course.caches,
         logs=running.service.log.read_text(errors="replace") + crew.log(),

@@ -47,7 +47,6 @@ class Watcher(threading.Thread):
         self.user = user
         self.instrument = instrument
         self.ticks: list[Tick] = []
-        self.closes: list[int] = []
         self._url = f"{url.replace('http', 'ws', 1)}/ws/prices/{instrument}?token={user.token}"
         self._over = threading.Event()
         self._connection: ClientConnection | None = None

@@ -16,15 +16,15 @@ from typing import Any, LiteralString
 from uuid import UUID, uuid4
 
 import psycopg
-from forex_agent.simulated import RandomWalk, Replay
+from forex_agent.simulated import RandomWalk
 
 from api import commands, tokens
-from api.agent_process import keep_key
+from api.agent_process import keep_key, recorded_symbols
 from api.demo.client import Client
 from api.demo.servers import Platform
 
 TOKEN_SECONDS = 3600.0
-SYMBOLS = {
+SYMBOLS: dict[str, tuple[str, ...]] = {
     "anna-1": ("EURUSD", "BTCUSD"),
     "anna-2": ("USDJPY", "GBPUSD"),  # which `MARKET_DATA_DIR` may have prices of
     "bert-1": ("EURUSD", "BTCUSD"),
@@ -134,7 +134,7 @@ def _symbols(data: Path | None) -> dict[str, tuple[str, ...]]:
     """Return what each agent offers; one that replays recorded prices, the first two of them."""
     if data is None:
         return SYMBOLS
-    return {**SYMBOLS, REPLAYING: tuple(sorted(Replay(data).specs, reverse=True))[:2]}
+    return {**SYMBOLS, REPLAYING: tuple(recorded_symbols(data)[:2])}
 
 
 def _lively(chance: random.Random) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -22,6 +21,7 @@ from tests.api.world import server_folder
 from tests.sql.platform.helpers import make_roles
 
 PATIENCE = 240.0
+ENDS = {"filled", "partially_filled", "closed", "rejected", "expired"}
 ROOT = Path(__file__).parents[2]
 
 
@@ -32,13 +32,17 @@ def data() -> Iterator[Path]:
 
 
 @contextmanager
-def running(data: Path, *command: str, url: str | None = None) -> Iterator[subprocess.Popen[str]]:
+def running(
+    data: Path, *command: str, url: str | None = None, prices: Path | None = None
+) -> Iterator[subprocess.Popen[str]]:
     """Run a module; on servers of its own unless there is a URL."""
-    unset = ("DATABASE_URL", "REDIS_URL", "SUPABASE_JWT_SECRET")
+    unset = ("DATABASE_URL", "REDIS_URL", "SUPABASE_JWT_SECRET", "MARKET_DATA_DIR")
     environment = {name: value for name, value in os.environ.items() if name not in unset}
     environment["JOBENGINE_DATA_DIR"] = str(data)
     if url:
         environment["DATABASE_URL"] = url
+    if prices:
+        environment["MARKET_DATA_DIR"] = str(prices)
     with subprocess.Popen(
         [sys.executable, "-W", "error", "-m", *command],
         cwd=ROOT,
@@ -53,15 +57,19 @@ def running(data: Path, *command: str, url: str | None = None) -> Iterator[subpr
             process.kill()
 
 
-def test_it_kills_an_agent_and_proves_what_became_of_every_job(
+def test_it_kills_an_agent_and_the_service_and_proves_what_became_of_every_order(
     data: Path, empty_database_url: str, admin_url: str, app_role: str
 ) -> None:
-    """After the engine's own demo, on one file, as `python3 dev.py run` has it."""
+    """After the engine's own demo, on one file, as `python3 dev.py run` has it.
+
+    One agent replays recorded prices.
+    """
     make_roles(admin_url, app_role)
     (data / "tree").mkdir()
     (data / "tree" / "file").write_text("one")
     command = ("api.demo", str(data / "tree"), "--kill", "0", "--json")
-    with running(data, *command, url=empty_database_url) as process:
+    prices = recorded(data / "prices")
+    with running(data, *command, url=empty_database_url, prices=prices) as process:
         out, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, out + err
     engine, end = json.JSONDecoder().raw_decode(out)
@@ -69,14 +77,30 @@ def test_it_kills_an_agent_and_proves_what_became_of_every_job(
     assert (engine["proved"], engine["files"]) == (True, 1)
     assert (result["proved"], result["wrong"]) == (True, [])
     assert result["proofs"] == dict.fromkeys(PROOFS, True)
-    assert (result["users"], result["agents"], result["kills"]) == (2, 3, 1)
-    timeline = result["timeline"]
-    assert len(timeline) == result["jobs"] == result["completed"] + result["failed"]
-    assert {line["job_type"] for line in timeline} == JOB_TYPES
-    assert {line["target"] for line in timeline} == {"agent", "broker", "any"}
-    assert {line["agent"] for line in timeline} == {"anna-1", "anna-2", "bert-1"}
-    assert [line["job_type"] for line in timeline if line["killed"]] == ["compile"]
-    assert "working 100%" in err
+    assert (result["users"], result["agents"], len(result["kills"])) == (2, 3, 2)
+    assert set(result["orders"]) == ENDS
+    assert result["clients"] == 8  # two for each of two instruments of two users
+    lines = [line for line in result["timeline"] if line["job_type"]]
+    assert len(lines) == result["jobs"]
+    assert {line["job_type"] for line in lines} == JOB_TYPES
+    assert {line["agent"] for line in lines} == {"anna-1", "anna-2", "bert-1"}
+    replayed = [line for line in lines if line["agent"] == "anna-2" and "AUDUSD" in line["what"]]
+    assert len(replayed) > 5
+    steps = {one["step"]: one["count"] for one in result["latencies_ms"]}
+    assert len(steps) == 6
+    assert all(steps.values())
+    assert err.count("killed with SIGKILL") == 2
+
+
+def recorded(folder: Path) -> Path:
+    """Return a folder with fifty ticks of one instrument."""
+    folder.mkdir()
+    ticks = [
+        f"2024-01-01 00:00:{second}+00:00,0.66{second:03},0.66{second + 9:03}"
+        for second in range(10, 60)
+    ]
+    (folder / "AUDUSD.csv").write_text("\n".join(["timestamp,bid,ask", *ticks, ""]))
+    return folder
 
 
 def test_where_the_engine_fails_the_platform_is_not_begun(data: Path, database_url: str) -> None:
@@ -100,12 +124,10 @@ def children_at_work(process: subprocess.Popen[str]) -> list[int]:
     said = ""
     for line in process.stderr:
         said += line
-        if line.startswith("working"):
+        if "orders at once" in line:
             break
-    service = re.search(r"process (\d+)", said)
-    assert service, said
-    children = [int(service[1]), *descendants(process.pid)]
-    assert len(children) > 5  # the service, three agents, PostgreSQL and Valkey
+    children = descendants(process.pid)
+    assert len(children) > 6  # the service, three agents, PostgreSQL and Valkey
     return children
 
 

@@ -42,6 +42,8 @@ GIVEN = {
     "SUPABASE_JWT_SECRET": "x" * 32,
     "SUPABASE_JWKS_URL": "",
     "CORS_ORIGINS": "",
+    "PRICE_SCOPE": "agent",
+    "STREAM_CLIENTS": "5000",
 }
 
 

@@ -3,140 +3,227 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from copy import deepcopy
 from dataclasses import replace
-from typing import Any
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, cast
 from uuid import UUID, uuid4
 
 import pytest
+from forex_agent.simulated import BookState, Held, RandomWalk
+from forex_agent.terminal import Deal
 
-from api.demo.agent.terminal import Json, Refused, Terminal, Work
-from api.demo.evidence import Evidence, Job
-from api.demo.proof import LAST_EVENT, PARENT_STATE, PROOFS, ROUTES, SETTLED, prove
+from api.demo.evidence import Account, Event, Evidence, Job
+from api.demo.orders import Order, Placed
+from api.demo.plan import JOB_TYPES
+from api.demo.proof import PROOFS, prove
+from api.demo.proofs.jobs import BEGUN, PARENT_STATE, ROUTES, SETTLED
 from api.demo.report import print_result, summary
-from api.demo.world import Agent
+from api.demo.watch import Tick, Watcher, together
+from api.demo.world import Agent, User
 
-ANNA, BERT = uuid4(), uuid4()
-HERS = Agent("anna-1", uuid4(), ANNA, uuid4(), ("EURUSD", "GBPUSD"))
-HIS = Agent("bert-1", uuid4(), BERT, uuid4(), ("EURUSD",))
+DAY = datetime(2026, 11, 20, 12, tzinfo=UTC)
 KEY = "fxa_a-key-that-nobody-may-read"
-
-ORDER: Json = {"symbol": "EURUSD", "side": "buy", "volume": 0.1}
-INPUTS: dict[str, Json] = {
-    "trade": ORDER,
-    "get_candles": {"symbol": "EURUSD", "count": 3},
-    "compile": {"source_code": "int x;"},
-    **{job_type: {"symbol": "EURUSD"} for job_type in ("deploy", "run", "stop")},
-}
-PARENTS = {
-    "compile": "ea_version",
-    "trade": "tv_signal",
-    **dict.fromkeys(("deploy", "run", "stop"), "ea_deployment"),
-}
-ORDERED = ["trade", "close_position", "compile", "deploy", "run", "stop"]
-ALL = [*ORDERED, "get_positions", "get_account", "get_candles"]
-
-TYPES, CLAIMED, ENDED, REPORTED, APART, SETTLES, KILLED, PRICES, SECRETS = PROOFS
+PARENTS = {"compile": "ea_version", **dict.fromkeys(("deploy", "run", "stop"), "ea_deployment")}
+TYPES, ENDED, APART, SETTLES, EXPECTED, KEYS, ONCE, KNOWN = list(PROOFS)[:8]
+STOPS, POSITIONS, PNL, KILLED, SAME, OWN, CACHED, SECRETS = list(PROOFS)[8:]
 
 
-class Story:
-    """Writes down what a right run leaves behind, job by job."""
-
-    def __init__(self) -> None:
-        self.jobs: dict[UUID, Job] = {}
-        self.journals: dict[UUID, list[Json]] = {}
-        self.terminals = {a.agent_id: Terminal(a.name, a.symbols) for a in (HERS, HIS)}
-        self.prices: dict[str, Json] = {}
-        for agent in (HERS, HIS):
-            self.journals[agent.agent_id] = [{"event": "started"}]
-
-    def job(
-        self, agent: Agent, job_type: str, asked: Json, *, queue: str = "any", killed: bool = False
-    ) -> UUID:
-        job_id = uuid4()
-        report = self._report(agent, Work(str(job_id), job_type, asked))
-        self.jobs[job_id] = _ended(job_id, agent, job_type, queue, report)
-        lease = {"job_id": str(job_id), "lease_epoch": 1}
-        crash: list[Json] = [{"event": "begun", **lease}, {"event": "started"}] if killed else []
-        entries: list[Json] = [
-            {"event": "claimed", "job": {**lease, "job_type": job_type}},
-            *crash,
-            {"event": "begun", **lease},
-            {"event": "done", **lease, "report": report},
-            {"event": "acknowledged", **lease},
-        ]
-        self.journals[agent.agent_id] += entries
-        return job_id
-
-    def _report(self, agent: Agent, work: Work) -> Json:
-        try:
-            output = self.terminals[agent.agent_id].do(work)
-        except Refused as refused:
-            told = {"output_data": refused.output} if refused.output else {}
-            return {"status": "failed", "error_message": str(refused), **told}
-        return {"status": "completed", "output_data": output}
-
-    def push(self, agent: Agent) -> None:
-        prices = self.terminals[agent.agent_id].tick()
-        self.journals[agent.agent_id].append({"event": "prices", "prices": prices})
-        for symbol, price in prices.items():
-            for key in (f"prices:{symbol}", f"prices:{agent.agent_id}:{symbol}"):
-                self.prices[key] = {**price, "ts": 1}
-
-
-def _ended(job_id: UUID, agent: Agent, job_type: str, queue: str, report: Json) -> Job:
-    status, output = report["status"], report.get("output_data")
-    parent = PARENTS.get(job_type)
-    done = status == "completed"
-    told = (output or {}).get("compilation_error") or report.get("error_message")
-    last = LAST_EVENT.get((job_type, status))
-    return Job(
-        job_id=job_id,
-        user_id=agent.user_id,
-        job_type=job_type,
-        status=status,
-        queue=queue,
-        agent_id=agent.agent_id,
-        lease_epoch=1,
-        output_data=output,
-        error_message=report.get("error_message"),
-        parent_type=parent,
-        created_at=1.0,
-        claimed_at=2.0,
-        started_at=2.5,
-        finished_at=3.0,
-        settled_status=status if job_type in SETTLED else None,
-        settle_error=None,
-        parent_state=(PARENT_STATE[job_type, status] if done else "failed") if parent else None,
-        parent_error=told if parent else None,
-        parent_price=output["fill_price"] if job_type == "trade" and output and done else None,
-        events=["requested", last] if last else [],
+def agent_named(name: str, user_id: UUID, seed: int) -> Agent:
+    return Agent(
+        name=name,
+        agent_id=uuid4(),
+        user_id=user_id,
+        broker_connection_id=uuid4(),
+        symbols=("EURUSD",),
+        state=Path("nowhere"),
+        seed=seed,
     )
 
 
+ANNA, BERT = uuid4(), uuid4()
+HERS, HIS = agent_named("anna-1", ANNA, 1), agent_named("bert-1", BERT, 2)
+
+
+def a_job(agent: Agent, job_type: str, **fields: Any) -> Job:
+    """A job that was completed."""
+    parent = PARENTS.get(job_type)
+    known: dict[str, Any] = {
+        **dict.fromkeys(Job.__dataclass_fields__),
+        "job_id": uuid4(),
+        "user_id": agent.user_id,
+        "job_type": job_type,
+        "status": "completed",
+        "queue": f"agent/{agent.agent_id}",
+        "agent_id": agent.agent_id,
+        "lease_epoch": 1,
+        "output_data": {},
+        "parent_type": parent,
+        **{f"{step}_at": 1.0 + n for n, step in enumerate(("created", "claimed", "started"))},
+        "finished_at": 4.0,
+        "settled_status": "completed" if job_type in SETTLED else None,
+        "parent_state": PARENT_STATE[job_type] if parent else None,
+        "events": [],
+    }
+    return Job(**{**known, **fields})
+
+
+class Story:
+    """Writes down what a right run leaves behind."""
+
+    def __init__(self) -> None:
+        self.jobs: list[Job] = []
+        self.placed: list[Placed] = []
+        self.deals: dict[UUID, list[Deal]] = {HERS.agent_id: [], HIS.agent_id: []}
+
+    def order(self, agent: Agent, job_type: str, status: str, requests: int = 1) -> Job:
+        """An order that is filled, with its deal, or one that came to nothing."""
+        filled = status in {"filled", "closed"}
+        lasts = BEGUN if status != "expired" else BEGUN[:1]
+        ended = {"filled": "completed", "closed": "completed", "rejected": "failed"}
+        job = a_job(
+            agent,
+            job_type,
+            status=ended.get(status, status),
+            settled_status=ended.get(status, status),
+            order_status=status,
+            events=[*lasts, status],
+            deal_id=str(len(self.deals[agent.agent_id]) + 1) if filled else None,
+            fill_price=1.1 if filled else None,
+            filled_volume=0.1 if filled else None,
+        )
+        self.jobs.append(job)
+        if filled:
+            self.deal(agent, job.comment, "in" if status == "filled" else "out", "expert")
+        self.placed.append(a_placed(agent, job, status, requests))
+        return job
+
+    def deal(self, agent: Agent, comment: str, entry: Any, reason: Any) -> None:
+        deals = self.deals[agent.agent_id]
+        deals.append(
+            Deal(
+                deal_id=str(len(deals) + 1),
+                order_id="1",
+                position_id="1",
+                symbol="EURUSD",
+                side="buy",
+                entry=entry,
+                volume=Decimal("0.1"),
+                price=Decimal("1.1"),
+                profit=Decimal(-1),
+                commission=Decimal("-0.35"),
+                swap=Decimal(0),
+                magic=0,
+                comment=comment,
+                reason=reason,
+                time=DAY,
+            )
+        )
+
+    def account(self, agent: Agent) -> Account:
+        deals = self.deals[agent.agent_id]
+        book = BookState(
+            currency="USD",
+            leverage=100,
+            initial=Decimal(10_000),
+            balance=Decimal(9_990),
+            positions=[a_position()],
+            deals=deals,
+        )
+        told = {"ticket": "1", "symbol": "EURUSD", "side": "buy", "volume": 0.1}
+        return Account(
+            agent=agent,
+            book=book,
+            deals={
+                deal.deal_id: ("filled" if deal.entry == "in" else "closed", deal.reason)
+                for deal in deals
+            },
+            pnl={"2026-11-20": Decimal("-1.35") * len(deals)},
+            positions=[told],
+            balance={"balance": 9990.0},
+        )
+
+
+def a_position() -> Held:
+    money: Any = Decimal("0.10")
+    return Held(
+        ticket=1,
+        symbol="EURUSD",
+        side="buy",
+        volume=money,
+        open_price=110_000,
+        sl=None,
+        tp=None,
+        margin_per_lot=money,
+        swap=Decimal(0),
+        magic=0,
+        comment="",
+        opened=0,
+        checked=0,
+    )
+
+
+def a_placed(agent: Agent, job: Job, status: str, requests: int) -> Placed:
+    order = Order(
+        agent=agent,
+        key=str(job.job_id),
+        expected=(status,),
+        body={"side": "buy", "volume": 0.1, "symbol": "EURUSD"},
+        requests=requests,
+    )
+    return Placed(
+        order=order,
+        asked_at=0.9,
+        answered_at=4.1,
+        tries=requests,
+        order_ids=[job.job_id] * requests,
+        replayed=requests - 1,
+        status=status,
+        last={"status": status},
+    )
+
+
+def a_watcher(agent: Agent, name: str) -> Watcher:
+    """A client that has seen four prices of the agent's market."""
+    user = User(agent.user_id, name, "token", cast("Any", None))
+    watcher = Watcher("http://nowhere", user, "EURUSD")
+    watcher.ticks = [a_tick(agent, second) for second in range(4)]
+    return watcher
+
+
+def a_tick(agent: Agent, second: int) -> Tick:
+    at = int(DAY.timestamp() * 1000) + 1000 * second
+    market = RandomWalk(agent.seed, ["EURUSD"])
+    quote, spec = market.quote("EURUSD", at), market.specs["EURUSD"]
+    assert quote is not None
+    bid, ask = float(spec.decimal(quote.bid)), float(spec.decimal(quote.ask))
+    return Tick(bid, ask, at, at + 1.0, 1, second == 0)
+
+
 def right_run() -> Evidence:
-    """Bert does one job of each type; Anna is killed in a compilation, and two of hers fail."""
+    """Bert does one job of each type; Anna's orders are repeated, refused and stopped."""
     story = Story()
-    for job_type in ALL:
-        asked = dict(INPUTS.get(job_type, {}))
-        if job_type == "close_position":
-            [deal] = [job.output_data for job in story.jobs.values() if job.job_type == "trade"]
-            asked["ticket"] = deal["ticket"]
-        story.job(HIS, job_type, asked, queue=f"agent/{HIS.agent_id}")
-    account = f"broker/{HERS.broker_connection_id}"
-    killed = story.job(HERS, "compile", INPUTS["compile"], queue=account, killed=True)
-    story.job(HERS, "compile", {"source_code": "#error"})
-    story.job(HERS, "trade", {**ORDER, "volume": 1000})
-    for agent in (HERS, HIS, HERS):
-        story.push(agent)
+    for job_type in sorted(JOB_TYPES - {"trade", "close_position"}):
+        story.jobs.append(a_job(HIS, job_type))
+    created = {job.job_id for job in story.jobs}
+    story.order(HIS, "trade", "filled")
+    story.order(HIS, "close_position", "closed")
+    story.order(HERS, "trade", "filled", requests=2)
+    story.order(HERS, "trade", "rejected")
+    story.order(HERS, "trade", "expired")
+    story.deal(HERS, "[sl 1.1]", "out", "sl")
     return Evidence(
-        agents=[HERS, HIS],
-        created=set(story.jobs),
-        jobs=story.jobs,
-        journals=story.journals,
-        killed=killed,
-        prices=story.prices,
-        log="\n".join(f"POST {route} 200" for route in ROUTES),
+        accounts=[story.account(HERS), story.account(HIS)],
+        created=created,
+        jobs={job.job_id: job for job in story.jobs},
+        placed=story.placed,
+        watchers=[a_watcher(*one) for one in ((HERS, "anna"), (HIS, "bert")) for _ in range(2)],
+        events=[Event(0.5, "jobs")],
+        quiet_until=9.0,
+        kills={"anna-1": 2, "the service": 3},
+        caches=["miss", "hit"] * 2,
+        logs="\n".join(f"POST {route} 200" for route in ROUTES),
         secrets=[KEY],
     )
 
@@ -153,20 +240,23 @@ def test_a_run_that_was_right_is_proved() -> None:
     evidence = right_run()
     assert broken(evidence) == set()
     result = summary(evidence, prove(evidence), 1.0).as_dict()
-    assert (result["jobs"], result["completed"], result["failed"]) == (12, 10, 2)
-    assert (result["users"], result["agents"], result["kills"]) == (2, 2, 1)
+    assert (result["jobs"], result["orders"]["filled"], result["stops"]) == (12, 2, 1)
     assert (result["proved"], result["wrong"], set(result["proofs"])) == (True, [], set(PROOFS))
+    whole = next(one for one in result["latencies_ms"] if one["step"].startswith("order"))
+    assert (whole["count"], whole["p50"]) == (3, 3200.0)
 
 
-def of_type(evidence: Evidence, job_type: str) -> Job:
-    return next(job for job in evidence.jobs.values() if job.job_type == job_type)
+def of_type(evidence: Evidence, job_type: str, status: str = "completed") -> Job:
+    return next(
+        job for job in evidence.jobs.values() if (job.job_type, job.status) == (job_type, status)
+    )
 
 
-def changed(job_type: str, /, **fields: Any) -> Callable[[Evidence], Evidence]:
+def changed(job_type: str, status: str = "completed", /, **fields: Any) -> Any:
     """A run in which the database has another job of that type."""
 
     def change(evidence: Evidence) -> Evidence:
-        job = of_type(evidence, job_type)
+        job = of_type(evidence, job_type, status)
         return replace(evidence, jobs={**evidence.jobs, job.job_id: replace(job, **fields)})
 
     return change
@@ -177,127 +267,159 @@ def without_job(evidence: Evidence) -> Evidence:
     return replace(evidence, jobs={k: job for k, job in evidence.jobs.items() if k != lost})
 
 
-def nobody_asked_for(evidence: Evidence) -> Evidence:
-    return replace(evidence, created=evidence.created - {of_type(evidence, "get_account").job_id})
+def account(number: int, **fields: Any) -> Any:
+    """A run in which an account is another."""
+
+    def change(evidence: Evidence) -> Evidence:
+        accounts = list(evidence.accounts)
+        accounts[number] = replace(accounts[number], **fields)
+        return replace(evidence, accounts=accounts)
+
+    return change
 
 
-def written(agent: Agent, *names: str, job_type: str) -> Callable[[Evidence], Evidence]:
-    """A run in which the agent's journal has these entries of a job once more."""
+def book(change: Callable[[list[Deal]], list[Deal]]) -> Any:
+    """A run in which Bert's book has other deals, all of them told and counted."""
 
-    def write(evidence: Evidence) -> Evidence:
-        job_id = str(of_type(evidence, job_type).job_id)
-        entries = [
-            deepcopy(entry)
-            for _, entry in evidence.entries(*names)
-            if entry.get("job_id", entry.get("job", {}).get("job_id")) == job_id
-        ]
-        journal = [*evidence.journals[agent.agent_id], *entries]
-        return replace(evidence, journals={**evidence.journals, agent.agent_id: journal})
+    def other(evidence: Evidence) -> Evidence:
+        his = evidence.accounts[1]
+        deals = change(list(his.book.deals))
+        told = {deal.deal_id: ("filled", "expert") for deal in deals}
+        pnl = {"2026-11-20": Decimal("-1.35") * len(deals)}
+        there = {"book": replace(his.book, deals=deals), "deals": told, "pnl": pnl}
+        found: Evidence = account(1, **there)(evidence)
+        return found
 
-    return write
-
-
-def without(*names: str) -> Callable[[Evidence], Evidence]:
-    """A run whose journals do not have these events."""
-
-    def strip(evidence: Evidence) -> Evidence:
-        journals = {
-            agent_id: [entry for entry in journal if entry["event"] not in names]
-            for agent_id, journal in evidence.journals.items()
-        }
-        return replace(evidence, journals=journals)
-
-    return strip
+    return other
 
 
-def stored(key: str, price: Json | None) -> Callable[[Evidence], Evidence]:
-    return lambda evidence: replace(evidence, prices={**evidence.prices, key: price})
+def placed(number: int, **fields: Any) -> Any:
+    """A run in which a user was told something else."""
+
+    def change(evidence: Evidence) -> Evidence:
+        told = list(evidence.placed)
+        told[number] = replace(told[number], **fields)
+        return replace(evidence, placed=told)
+
+    return change
 
 
-def logged(text: str) -> Callable[[Evidence], Evidence]:
-    return lambda evidence: replace(evidence, log=evidence.log + text)
+def seen(number: int, change: Callable[[list[Tick]], list[Tick]]) -> Any:
+    """A run in which a client saw something else."""
+
+    def other(evidence: Evidence) -> Evidence:
+        watcher = evidence.watchers[number]
+        watcher.ticks = change(watcher.ticks)
+        return evidence
+
+    return other
 
 
-ELSEWHERE: Json = {"bid": 9.0, "ask": 9.1, "ts": 1}
+def instead(**fields: Any) -> Any:
+    return lambda evidence: replace(evidence, **fields)
+
+
 PLANTED: dict[str, tuple[Callable[[Evidence], Evidence], set[str]]] = {
-    "a type that nobody did": (
-        changed("get_candles", job_type="get_account"),
-        {TYPES},
-    ),
-    "a lease that was given twice": (
-        written(HIS, "claimed", job_type="run"),
-        {CLAIMED},
-    ),
-    "a lease that two agents have": (
-        written(HERS, "claimed", job_type="get_account"),
-        {CLAIMED, APART},
-    ),
-    "a lease that nobody wrote down": (changed("deploy", lease_epoch=2), {CLAIMED}),
-    "another holder than the one who claimed": (
-        changed("deploy", agent_id=HERS.agent_id),
-        {CLAIMED},
-    ),
-    "a job that is gone": (without_job, {TYPES, CLAIMED, ENDED, APART}),
-    "a job that nobody put in": (nobody_asked_for, {ENDED}),
+    "a type that nobody did": (changed("get_candles", job_type="get_account"), {TYPES}),
+    "a job that is gone": (without_job, {TYPES, ENDED}),
     "a job that has not ended": (
-        changed("get_positions", status="running"),
-        {TYPES, ENDED, REPORTED},
+        changed("get_positions", status="running", finished_at=None),
+        {TYPES, ENDED},
     ),
-    "a result that was acknowledged twice": (
-        written(HIS, "acknowledged", job_type="stop"),
+    "an order that stays unknown": (
+        changed("trade", "failed", status="unknown", settled_status="unknown"),
         {ENDED},
     ),
-    "results that were never acknowledged": (without("acknowledged"), {ENDED, KILLED}),
-    "an order that was settled twice": (
-        changed("trade", events=["requested", "filled", "filled"]),
+    "an order whose end was noted twice": (
+        changed("trade", events=[*BEGUN, "filled", "filled"]),
         {ENDED},
     ),
-    "an order that was not noted": (changed("close_position", events=[]), {ENDED}),
-    "another output": (changed("get_account", output_data={"balance": 1}), {REPORTED}),
-    "another error": (changed("get_account", error_message="?"), {REPORTED}),
+    "an order whose beginning was not noted": (
+        changed("trade", events=["requested", "filled"]),
+        {ENDED},
+    ),
+    "an order that was claimed twice under one lease": (
+        changed("trade", events=["requested", "claimed", "claimed", "sent", "filled"]),
+        {ENDED},
+    ),
     "a stranger's job": (changed("get_account", user_id=ANNA), {APART}),
-    "another account's job": (
-        changed("get_account", queue=f"broker/{HERS.broker_connection_id}"),
-        {APART},
-    ),
     "another agent's job": (changed("run", queue=f"agent/{HERS.agent_id}"), {APART}),
     "a deployment that does not know": (changed("run", parent_state="deployed"), {SETTLES}),
-    "a signal with another price": (changed("trade", parent_price=9.9), {SETTLES}),
-    "a version with an error of old": (changed("compile", parent_error="line 1"), {SETTLES}),
     "an end that was not settled": (changed("stop", settled_status=None), {SETTLES}),
     "an end whose settling failed": (changed("stop", settle_error="parent_gone"), {SETTLES}),
-    "nobody killed": (lambda evidence: replace(evidence, killed=None), {KILLED}),
-    "a kill between two jobs": (
-        lambda evidence: replace(evidence, killed=of_type(evidence, "run").job_id),
-        {KILLED},
+    "an order that must not be filled": (
+        placed(3, status="filled", last={"status": "filled"}),
+        {EXPECTED},
     ),
-    "an old price of an agent's own": (
-        stored(f"prices:{HIS.agent_id}:EURUSD", ELSEWHERE),
-        {PRICES},
+    "a user who was told a tale": (
+        changed("trade", "failed", order_status="filled", events=[*BEGUN, "filled"]),
+        {EXPECTED, KNOWN},
     ),
-    "no price of an agent's own": (stored(f"prices:{HERS.agent_id}:GBPUSD", None), {PRICES}),
-    "a shared price that nobody pushed": (stored("prices:EURUSD", ELSEWHERE), {PRICES}),
-    "no prices at all": (without("prices"), {PRICES}),
-    "a key in the log": (logged(f"X-Agent-Key: {KEY}"), {SECRETS}),
-    "another log": (lambda evidence: replace(evidence, log="all is well"), {SECRETS}),
+    "a second order for one key": (placed(2, order_ids=[uuid4(), uuid4()]), {EXPECTED, KEYS}),
+    "a repeat that looks like a first time": (placed(2, replayed=0), {KEYS}),
+    "an order that nobody asked for": (
+        lambda evidence: replace(evidence, placed=evidence.placed[1:]),
+        {KEYS},
+    ),
+    "an order that was filled twice": (
+        book(lambda deals: [*deals, replace(deals[0], deal_id="9")]),
+        {ONCE, KNOWN},
+    ),
+    "a fill of no order": (
+        book(lambda deals: [*deals, replace(deals[0], deal_id="9", comment="")]),
+        {KNOWN},
+    ),
+    "a fill that is in no book": (book(lambda deals: deals[:1]), {KNOWN}),
+    "a fill at another price": (changed("trade", fill_price=9.9), {KNOWN}),
+    "a deal that was not told": (account(1, deals={}), {KNOWN}),
+    "a stop-loss that was not noticed": (
+        account(0, deals={"1": ("filled", "expert"), "2": ("closed", "expert")}),
+        {STOPS},
+    ),
+    "a position too many": (account(1, positions=[]), {POSITIONS}),
+    "another balance": (account(1, balance={"balance": 1.0}), {POSITIONS}),
+    "a deal that was counted twice": (account(1, pnl={"2026-11-20": Decimal(-4)}), {PNL}),
+    "nobody killed": (instead(kills={}), {KILLED}),
+    "a kill between two orders": (instead(kills={"anna-1": 0, "the service": 1}), {KILLED}),
+    "a price that one client missed": (seen(0, lambda ticks: ticks[:1] + ticks[2:]), {SAME}),
+    "clients that saw next to nothing": (seen(0, lambda ticks: ticks[:2]), {SAME}),
+    "another user's price": (
+        seen(1, lambda ticks: [*ticks, a_tick(HIS, 9)]),
+        {OWN},
+    ),
+    "candles that were asked for twice": (instead(caches=["miss", "miss"] * 2), {CACHED}),
+    "a key in the log": (
+        lambda evidence: replace(evidence, logs=evidence.logs + KEY),
+        {SECRETS},
+    ),
+    "a log of something else": (instead(logs=""), {SECRETS}),
 }
 
 
-@pytest.mark.parametrize("case", PLANTED)
-def test_a_proof_fails_for_what_was_not_right(case: str) -> None:
-    plant, failing = PLANTED[case]
-    assert broken(plant(right_run())) == failing
+@pytest.mark.parametrize("name", PLANTED)
+def test_what_is_wrong_is_found(name: str) -> None:
+    change, expected = PLANTED[name]
+    assert broken(change(right_run())) == expected
 
 
 def test_every_proof_can_fail() -> None:
-    assert set(PROOFS) == set().union(*(failing for _, failing in PLANTED.values()))
+    assert set().union(*(expected for _, expected in PLANTED.values())) == set(PROOFS)
 
 
-def test_the_report_names_each_proof_and_what_is_wrong(capsys: pytest.CaptureFixture[str]) -> None:
-    evidence = logged(KEY)(right_run())
-    print_result(summary(evidence, prove(evidence), 1.0))
+def test_what_two_clients_saw_is_compared_while_both_were_there() -> None:
+    ticks = [a_tick(HERS, second) for second in range(6)]
+    cut_off = [*ticks[:2], *(replace(tick, connection=2) for tick in ticks[3:5])]
+    shared = list(together(ticks, cut_off))
+    assert [len(one) for one, _ in shared] == [2, 2]
+    assert all(one == other for one, other in shared)
+
+
+def test_the_findings_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    evidence = right_run()
+    print_result(summary(evidence, prove(evidence), 1.5))
+    assert "FAILED" not in capsys.readouterr().out
+    wrong = instead(kills={})(evidence)
+    print_result(summary(wrong, prove(wrong), 1.5))
     said = capsys.readouterr().out
-    assert f"proved  {TYPES}" in said
-    assert f"FAILED  {SECRETS}\n        the log holds secret number 0" in said
-    assert KEY not in said
-    assert said.count("<- agent killed here") == 1
+    assert f"FAILED  {KILLED}\n        killed were none\n" in said
+    assert "order, as its user sees it" in said

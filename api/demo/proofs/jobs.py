@@ -45,11 +45,16 @@ def ended_once(evidence: Evidence) -> Iterator[str]:
 
 
 def _whole(job: Job) -> bool:
-    """Whether the events begin with the request and end with the end, each once."""
+    """Whether the events lead from the request to the end; it may be claimed once per lease."""
     *begun, last = job.events or [""]
     if job.order_status == "expired":
         return job.events[:1] == BEGUN[:1] and last == "expired"
-    return begun == BEGUN and last in LAST_EVENTS.get(job.order_status or "", set())
+    claimed = begun.count("claimed")
+    return (
+        begun == [BEGUN[0], *["claimed"] * claimed, BEGUN[-1]]
+        and 1 <= claimed <= job.lease_epoch
+        and last in LAST_EVENTS.get(job.order_status or "", set())
+    )
 
 
 def kept_apart(evidence: Evidence) -> Iterator[str]:
