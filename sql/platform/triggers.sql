@@ -13,6 +13,10 @@ create or replace trigger append_only before update or delete on public.audit_lo
 create or replace trigger append_only_truncate before truncate on public.audit_log
     for each statement execute function public._append_only();
 
+create or replace trigger strategy_secret before insert or update of webhook_secret, secret_digest
+    on public.tv_strategies
+    for each row execute function public._strategy_secret();
+
 create or replace trigger frozen_version before update on public.ea_versions
     for each row execute function public._frozen_version();
 

@@ -30,7 +30,12 @@ from tests.sql.platform.helpers import (
     work,
 )
 
-BOTH = ("0001_engine.sql", "0001_base.sql", "0002_tech_plan_additions.sql")
+BOTH = (
+    "0001_engine.sql",
+    "0001_base.sql",
+    "0002_tech_plan_additions.sql",
+    "0004_webhooks.sql",
+)
 
 # The base schema as T03 meets it, before its additions.
 BASE = """

@@ -1,0 +1,41 @@
+-- public._alert_act: does what the kept signal of an alert says, if the gates let it.
+-- Returns: null once its jobs are in, else the code for which it is discarded.
+-- Writes: tv_signals
+-- Locks: what _alert_account, _gate and jobengine.enqueue lock; the signal, which is this transaction's own.
+-- Calls: _now, _alert_account, _alert_symbol, _alert_trade, _alert_close, _gate
+-- Raises: nothing
+-- Notes: The order of the gates: age, account, volume, then those that orders by hand pass too. A close alert opens
+--   nothing, so it passes the last two.
+create or replace function public._alert_act(p_strategy public.tv_strategies, p_alert public._alert) returns text
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_expires_at timestamptz := p_alert.received_at + make_interval(secs => nullif(p_strategy.expires_in, 0));
+    v_account uuid;
+    v_symbol text;
+    v_volume numeric;
+    v_code text;
+begin
+    if v_expires_at <= public._now() then
+        return 'expired';
+    end if;
+    v_account := public._alert_account(p_strategy);
+    if v_account is null then
+        return 'broker_connection_required';
+    end if;
+    v_symbol := public._alert_symbol(v_account, p_alert.symbol);
+    if p_alert.action ^@ 'close' then
+        return public._alert_close(p_strategy, p_alert, v_symbol, v_expires_at);
+    end if;
+    select coalesce(p_alert.volume, p_strategy.default_volume, u.default_volume) into v_volume
+    from public.user_settings u where u.user_id = p_strategy.user_id;
+    v_code := case when v_volume is null then 'volume_missing'
+                   else public._gate(p_strategy.user_id, v_symbol, v_volume, p_strategy.risk_override_pct) end;
+    if v_code is null then
+        update public.tv_signals s set volume = v_volume where s.id = p_alert.signal_id;
+        perform public._alert_trade(p_strategy, p_alert, v_account, v_symbol, v_volume, v_expires_at);
+    end if;
+    return v_code;
+end;
+$$;
