@@ -84,12 +84,14 @@ class Endpoint:
     query: type[BaseModel] | None = None
     body: Any = None
     problems: tuple[str, ...] = ()
+    texts: tuple[str, ...] = ()  # names in the path that are no ids; the handler reads them itself
+    refuses: bool = True  # False: whatever comes, it answers as if all were well
     head: bool = True  # a GET is served as HEAD too, unless it changes something
 
     @property
     def parameters(self) -> list[str]:
-        """The names in the path; each is a UUID."""
-        return re.findall(r"{(\w+)}", self.path)
+        """The names in the path that are UUIDs."""
+        return [name for name in re.findall(r"{(\w+)}", self.path) if name not in self.texts]
 
 
 def serves(by_method: Mapping[str, Endpoint]) -> Callable[[Request], Awaitable[Response]]:

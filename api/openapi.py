@@ -67,6 +67,8 @@ def document(endpoints: Iterable[Endpoint], version: str) -> dict[str, Any]:
 
 def problem_codes(endpoint: Endpoint) -> list[str]:
     """Return the codes that an endpoint may answer with."""
+    if not endpoint.refuses:
+        return list(endpoint.problems)
     codes = [*endpoint.problems, *ACCESS_PROBLEMS[endpoint.access]]
     if endpoint.body or endpoint.query:
         codes.append("invalid")
@@ -112,6 +114,8 @@ def _path_parameters(endpoint: Endpoint) -> Iterator[dict[str, Any]]:
     for name in endpoint.parameters:
         schema = {"type": "string", "format": "uuid"}
         yield {"name": name, "in": "path", "required": True, "schema": schema}
+    for name in endpoint.texts:
+        yield {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
 
 
 def _query_parameters(endpoint: Endpoint) -> Iterator[dict[str, Any]]:

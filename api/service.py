@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from api.database import Pool, create_pool
+from api.intake import Intake
 from api.keys import AgentKeys
 from api.longpoll import LongPoll
 from api.metrics import Metrics
 from api.presence import Presence
 from api.redis_store import RedisStore
 from api.settings import Settings
+from api.spool import Spool
 from api.tokens import Tokens
 from jobengine import Counters, Housekeeping, JobEngine
 from jobengine._cancelling import cancelled
@@ -39,6 +41,7 @@ class Service:
     keys: AgentKeys
     presence: Presence
     longpoll: LongPoll
+    intake: Intake
 
     def forget(self, agent_id: UUID | None) -> None:
         """Have the agent show its key again, and the database asked about it; None: all agents."""
@@ -90,6 +93,7 @@ def _service(settings: Settings, metrics: Metrics, pool: Pool, engine: JobEngine
         keys=keys,
         presence=Presence(pool),
         longpoll=longpoll,
+        intake=Intake(pool, Spool(redis.client), metrics),
     )
 
 
@@ -98,6 +102,8 @@ def _works(service: Service) -> list[Callable[[], Awaitable[None]]]:
         service.longpoll.run,
         service.presence.run,
         lambda: service.redis.hear(service.forget),
+        service.intake.drain,
+        service.intake.refresh,
         Housekeeping(service.engine, sweep_every=SWEEP_SECONDS).run,
     ]
 

@@ -19,10 +19,12 @@ as $$
         when p.onboarding_completed_at is null then 'onboarding_required'
         when o.opens and u.trading_state = 'halted' then 'trading_halted'
         when o.opens and u.trading_state = 'reducing' then 'trading_reducing'
-        when p_alert.action is null or (o.opens and p_alert.symbol is null) then 'invalid_payload'
+        when p_alert.action is null or (o.opens and p_alert.symbol is null) or p_alert.sl < 0 or p_alert.tp < 0
+            then 'invalid_payload'
         when o.opens and cardinality(p_strategy.allowed_pairs) > 0 and not exists (
             select from unnest(p_strategy.allowed_pairs) a
             where replace(upper(a), '/', '') = replace(upper(p_alert.symbol), '/', '')) then 'pair_not_allowed'
+        when o.opens and p_alert.volume <= 0 then 'volume_out_of_range'
     end
     from (select not coalesce(p_alert.action ^@ 'close', false)) o (opens)
     left join public.profiles p on p.id = p_strategy.user_id

@@ -48,17 +48,14 @@ def alert(
     """Send an alert as the service does; by default one that buys, with an id of its own."""
     told = {**GATES, "dedup_key": f"id:{uuid4()}", **more}
     received = at or value(db, "_now")
-    return one(
-        db,
-        "signal_receive",
-        **{
-            "secret_digest": digest(secret or strategy.secret),
-            "signal_id": uuid4(),
-            "received_at": received,
-            "payload": {k: v for k, v in told.items() if k in GATES},
-            **{k: Decimal(str(v)) if isinstance(v, float) else v for k, v in told.items()},
-        },
-    )
+    arguments: dict[str, Any] = {
+        "secret_digest": digest(secret or strategy.secret),
+        "signal_id": uuid4(),
+        "received_at": received,
+        "payload": {k: v for k, v in told.items() if k in GATES},
+        **{k: Decimal(str(v)) if isinstance(v, float) else v for k, v in told.items()},
+    }
+    return one(db, "signal_receive", **arguments)
 
 
 def signal(db: Db, strategy: Strategy, signal_id: UUID) -> DictRow:
