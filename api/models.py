@@ -506,7 +506,7 @@ class Signal(Answer):
 
 
 class KillSwitch(Body):
-    """`halted` and `reducing` open nothing; `close_all` closes what orders of ours opened."""
+    """`halted` and `reducing` open nothing; `close_all` closes the positions on record."""
 
     state: Literal["active", "reducing", "halted"] = "halted"
     cancel_pending: bool = True

@@ -17,6 +17,10 @@ create or replace trigger strategy_secret before insert or update of webhook_sec
     on public.tv_strategies
     for each row execute function public._strategy_secret();
 
+-- A deal is noted once, so it is counted once.
+create or replace trigger deal_counted after insert on public.trade_events
+    for each row when (new.deal_id is not null) execute function public._deal_counted();
+
 create or replace trigger frozen_version before update on public.ea_versions
     for each row execute function public._frozen_version();
 

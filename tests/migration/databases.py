@@ -15,7 +15,7 @@ from jobengine.schema import Installed
 
 T = TypeVar("T")
 
-FIRST = "0001_engine.sql"
+FIRST, SECOND = MIGRATIONS = ("0001_engine.sql", "0002_settled_holder.sql")
 
 
 def run(url: str, action: Callable[[AsyncConnection[Any]], Awaitable[T]]) -> T:

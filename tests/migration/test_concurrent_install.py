@@ -21,7 +21,7 @@ from jobengine import schema
 from jobengine.embedded import EmbeddedPostgres
 from jobengine.schema import Installed
 from tests.conftest import ROLES
-from tests.migration.databases import FIRST, install, verify
+from tests.migration.databases import MIGRATIONS, install, verify
 
 INSTALLERS = 8
 DEADLINE_SECONDS = 60
@@ -61,13 +61,13 @@ def waiting(server: EmbeddedPostgres) -> Iterator[Waiting]:
 
 @pytest.mark.parametrize("attempt", range(2))
 def test_installers_of_one_database_all_succeed(databases: list[str], attempt: int) -> None:
-    assert applied(install_together(databases[:1] * INSTALLERS)) == [(FIRST,)]
+    assert applied(install_together(databases[:1] * INSTALLERS)) == [MIGRATIONS]
     assert verify(databases[0]) == []
 
 
 @pytest.mark.parametrize("attempt", range(2))
 def test_installers_of_two_databases_all_succeed(databases: list[str], attempt: int) -> None:
-    assert applied(install_together(databases * (INSTALLERS // 2))) == [(FIRST,), (FIRST,)]
+    assert applied(install_together(databases * (INSTALLERS // 2))) == [MIGRATIONS, MIGRATIONS]
     assert [verify(url) for url in databases] == [[], []]
 
 
@@ -84,7 +84,7 @@ def test_an_install_survives_that_another_database_creates_the_roles(
 ) -> None:
     lock, second = asyncio.run(meet(databases[0], databases[1], waiting))
     assert lock == "transactionid"
-    assert second.applied == (FIRST,)
+    assert second.applied == MIGRATIONS
     assert [verify(url) for url in databases] == [[], []]
 
 
@@ -97,7 +97,7 @@ def test_an_install_survives_that_another_database_grants_the_roles(
     lock, second = asyncio.run(meet(databases[0], databases[1], waiting))
     # Releases that do not lock the role let the grant fail with a duplicate key: it is tried again.
     assert lock in ("object", "transactionid")
-    assert second.applied == (FIRST,)
+    assert second.applied == MIGRATIONS
     assert [verify(url) for url in databases] == [[], []]
 
 
@@ -106,7 +106,7 @@ def test_an_install_goes_on_where_another_one_gave_up(
 ) -> None:
     lock, second = asyncio.run(meet(databases[0], databases[1], waiting, commit=False))
     assert lock == "transactionid"
-    assert second.applied == (FIRST,)
+    assert second.applied == MIGRATIONS
     assert verify(databases[0]) == ["- schema jobengine"]
     assert verify(databases[1]) == []
 

@@ -13,7 +13,7 @@ from psycopg.conninfo import make_conninfo
 from jobengine.embedded import EmbeddedPostgres
 from jobengine.errors import EngineError, NotInstalled, SchemaMismatch
 from tests.conftest import ROLES
-from tests.migration.databases import FIRST, catalog, install, left_behind, verify
+from tests.migration.databases import MIGRATIONS, catalog, install, left_behind, verify
 
 PLAIN = "plain"  # may create schemas in its own database, and no roles
 
@@ -70,7 +70,7 @@ def test_a_role_that_may_create_roles_becomes_owner_and_user(jobengine_url: str)
 
 
 def test_without_roles_any_owner_of_a_database_can_install(plain_url: str) -> None:
-    assert install(plain_url, roles=False).applied == (FIRST,)
+    assert install(plain_url, roles=False).applied == MIGRATIONS
     assert left_behind(plain_url) == ["schema jobengine"]
     assert verify(plain_url) == []
     assert install(plain_url, roles=False).applied == ()

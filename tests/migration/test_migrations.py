@@ -10,9 +10,18 @@ import pytest
 from jobengine import schema
 from jobengine.errors import EngineError, SchemaMismatch
 from tests.conftest import fresh_database
-from tests.migration.databases import FIRST, catalog, install, rows, verify, write_catalog
+from tests.migration.databases import (
+    FIRST,
+    MIGRATIONS,
+    SECOND,
+    catalog,
+    install,
+    rows,
+    verify,
+    write_catalog,
+)
 
-SECOND = "0002_notes.sql"
+NEXT = "0003_notes.sql"
 ADDED = """
 alter table jobengine.job_type add column note text not null default '';
 create index job_type_note on jobengine.job_type (note);
@@ -20,19 +29,31 @@ create index job_type_note on jobengine.job_type (note);
 
 
 def add_migration(files: Path, text: str = ADDED) -> None:
-    (files / "migrations" / SECOND).write_text(text)
+    (files / "migrations" / NEXT).write_text(text)
 
 
 def test_an_upgraded_database_equals_a_fresh_one(
     admin_url: str, empty_database_url: str, monkeypatch: pytest.MonkeyPatch, files: Path
 ) -> None:
     with fresh_database(admin_url, installed=False) as fresh:
-        assert install(empty_database_url).applied == (FIRST,)
+        assert install(empty_database_url).applied == MIGRATIONS
         add_migration(files)
         write_catalog(fresh)
-        assert install(empty_database_url).applied == (SECOND,)
+        assert install(empty_database_url).applied == (NEXT,)
         assert catalog(empty_database_url) == catalog(fresh)
         assert verify(empty_database_url) == []
+
+
+def test_an_older_install_is_brought_to_this_one(empty_database_url: str, files: Path) -> None:
+    new, now = files / "migrations" / SECOND, (files / "catalog.txt").read_text()
+    text = new.read_text()
+    new.unlink()
+    write_catalog(empty_database_url)
+    assert catalog(empty_database_url) != now.splitlines()
+    new.write_text(text)
+    (files / "catalog.txt").write_text(now)
+    assert install(empty_database_url).applied == (SECOND,)
+    assert verify(empty_database_url) == []
 
 
 def test_an_upgrade_keeps_the_jobs(empty_database_url: str, admin_url: str, files: Path) -> None:
@@ -50,7 +71,7 @@ def test_an_upgrade_keeps_the_jobs(empty_database_url: str, admin_url: str, file
 
 def test_migrations_run_once_and_in_order(empty_database_url: str, files: Path) -> None:
     add_migration(files)
-    (files / "migrations" / "0003_more.sql").write_text(
+    (files / "migrations" / "0004_more.sql").write_text(
         "alter table jobengine.job_type rename column note to remark;"
     )
     write_catalog(empty_database_url)
@@ -90,14 +111,14 @@ def test_a_newer_database_is_refused(
     write_catalog(empty_database_url)
     before = catalog(empty_database_url), rows(empty_database_url)
     monkeypatch.undo()  # the library of before the migration
-    with pytest.raises(SchemaMismatch, match=f"newer than this library: it has {SECOND}"):
+    with pytest.raises(SchemaMismatch, match=f"newer than this library: it has {NEXT}"):
         install(empty_database_url)
     assert (catalog(empty_database_url), rows(empty_database_url)) == before
-    assert any(line.startswith(f"+ migration {SECOND} ") for line in verify(empty_database_url))
+    assert any(line.startswith(f"+ migration {NEXT} ") for line in verify(empty_database_url))
 
 
 def test_installing_twice_changes_nothing(empty_database_url: str) -> None:
-    assert install(empty_database_url).applied == (FIRST,)
+    assert install(empty_database_url).applied == MIGRATIONS
     with psycopg.connect(empty_database_url) as conn:
         conn.execute("select jobengine.register_job_type('work')")
         conn.execute("select jobengine.enqueue(array['work'])")

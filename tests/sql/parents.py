@@ -19,7 +19,8 @@ SCHEMA = """
     create table app.fault (parent_id text primary key, sqlstate text not null);
     create table app.seen (
         call bigint, job_id uuid, tenant_id uuid, job_type text, status text, prior_status text,
-        input jsonb, output jsonb, error_code text, error_message text, meta jsonb);
+        input jsonb, output jsonb, error_code text, error_message text, meta jsonb,
+        agent_id text);
     create sequence app.calls;  -- counts the calls that failed as well
     create function app.settle(p_jobs jobengine.settled_job[]) returns void
     language plpgsql security definer set search_path = app, pg_temp as $$
@@ -36,7 +37,7 @@ SCHEMA = """
         end if;
         insert into seen
         select v_call, j.job_id, j.tenant_id, j.job_type, j.status, j.prior_status,
-               j.input, j.output, j.error_code, j.error_message, j.meta
+               j.input, j.output, j.error_code, j.error_message, j.meta, j.agent_id
         from unnest(p_jobs) j;
         update parent p
         set completed = p.completed + d.change, last_status = d.last_status

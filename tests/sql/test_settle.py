@@ -154,7 +154,39 @@ def test_the_settle_function_is_told_the_whole_job(engine: Engine, parents: Pare
         "error_code": "E1",
         "error_message": "bad",
         "meta": {"m": 1},
+        "agent_id": "agent",
     }
+
+
+@pytest.mark.parametrize(
+    "end, holder",
+    [
+        (cancel_pending, None),
+        (expire_in_waiting, None),
+        (expire_in_a_claim, None),
+        (cancel_claimed, "agent"),
+        (run_out_when_asked_to_stop, "agent"),
+        (run_out("trade"), "agent"),
+    ],
+)
+def test_the_settle_function_is_told_who_held_the_job(
+    engine: Engine, parents: Parents, end: Callable[[Engine], UUID], holder: str | None
+) -> None:
+    parents.add("p")
+    assert parents.told(end(engine))["agent_id"] == holder
+
+
+def test_a_late_end_is_of_the_same_holder_and_a_job_that_waits_again_has_none(
+    engine: Engine, parents: Parents
+) -> None:
+    lease = engine.hold("trade", input=parents.add("p"))
+    engine.finish(lease, "unknown")
+    engine.finish(lease, "rejected")
+    told = parents.told(lease["job_id"])
+    assert (told["status"], told["agent_id"]) == ("failed", "agent")
+    engine.call("retry", job_ids=[lease["job_id"]])
+    told = parents.told(lease["job_id"])
+    assert (told["status"], told["agent_id"]) == ("pending", None)
 
 
 @pytest.mark.parametrize("outcome", ["failed", "snooze"])

@@ -26,7 +26,7 @@ begin
     for i in 1 .. coalesce(cardinality(v_types), 0) loop
         v_unsettled := v_unsettled || jobengine._settle(v_types[i], array(
             select (e.job_id, e.tenant_id, e.job_type, e.status, null, j.input, e.output,
-                    e.error_code, e.error_message, j.meta)::jobengine.settled_job
+                    e.error_code, e.error_message, j.meta, e.agent_id)::jobengine.settled_job
             from unnest(p_endings) e
             cross join lateral (select b.input, b.meta from jobengine.job b where b.job_id = e.job_id limit 1) j
             where e.job_type = v_types[i]

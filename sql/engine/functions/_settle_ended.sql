@@ -19,10 +19,12 @@ begin
     for v_type in
         select j.job_type, array_agg((
                    e.job_id, e.tenant_id, j.job_type, e.status, e.settled_status, j.input, e.output,
-                   e.error_code, e.error_message, j.meta)::jobengine.settled_job order by e.job_id) as jobs
+                   e.error_code, e.error_message, j.meta, e.agent_id)::jobengine.settled_job
+                   order by e.job_id) as jobs
         from unnest(p_job_ids) i
         cross join lateral (
-            select w.job_id, w.tenant_id, w.status, w.settled_status, w.output, w.error_code, w.error_message
+            select w.job_id, w.tenant_id, w.status, w.settled_status, w.output, w.error_code, w.error_message,
+                   w.agent_id
             from jobengine.ended w where w.job_id = i limit 1
         ) e
         cross join lateral (

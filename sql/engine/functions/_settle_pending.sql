@@ -17,7 +17,7 @@ begin
     for v_type in
         select j.job_type, array_agg((
                    e.job_id, e.tenant_id, j.job_type, 'pending', e.settled_status, j.input, null,
-                   null, null, j.meta)::jobengine.settled_job order by e.job_id) as jobs
+                   null, null, j.meta, null)::jobengine.settled_job order by e.job_id) as jobs
         from unnest(p_job_ids) i
         cross join lateral (
             select w.job_id, w.tenant_id, w.settled_status from jobengine.ended w where w.job_id = i limit 1) e

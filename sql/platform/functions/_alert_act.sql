@@ -1,8 +1,9 @@
 -- public._alert_act: does what the kept signal of an alert says, if the gates let it.
 -- Returns: null once its jobs are in, else the code for which it is discarded.
 -- Writes: tv_signals
--- Locks: what _alert_account, _gate and jobengine.enqueue lock; the signal, which is this transaction's own.
--- Calls: _now, _alert_account, _alert_symbol, _alert_trade, _alert_close, _gate
+-- Locks: the account, against its removal, which it waits for; what _gate and jobengine.enqueue lock; the signal,
+--   which is this transaction's own.
+-- Calls: _now, _trading_account, _alert_symbol, _alert_trade, _alert_close, _gate
 -- Raises: nothing
 -- Notes: The order of the gates: age, account, volume, then those that orders by hand pass too. A close alert opens
 --   nothing, so it passes the last two.
@@ -20,7 +21,8 @@ begin
     if v_expires_at <= public._now() then
         return 'expired';
     end if;
-    v_account := public._alert_account(p_strategy);
+    v_account := public._trading_account(p_strategy.user_id, p_strategy.broker_connection_id);
+    perform from public.broker_connections b where b.id = v_account for key share;
     if v_account is null then
         return 'broker_connection_required';
     end if;
@@ -31,7 +33,8 @@ begin
     select coalesce(p_alert.volume, p_strategy.default_volume, u.default_volume) into v_volume
     from public.user_settings u where u.user_id = p_strategy.user_id;
     v_code := case when v_volume is null then 'volume_missing'
-                   else public._gate(p_strategy.user_id, v_symbol, v_volume, p_strategy.risk_override_pct) end;
+                   else public._gate(
+                       p_strategy.user_id, v_symbol, v_volume, p_strategy.risk_override_pct, v_account) end;
     if v_code is null then
         update public.tv_signals s set volume = v_volume where s.id = p_alert.signal_id;
         perform public._alert_trade(p_strategy, p_alert, v_account, v_symbol, v_volume, v_expires_at);

@@ -1,16 +1,51 @@
--- public._gate: whether an order that opens a position may go.
--- Returns: null, or the code of the refusal.
+-- public._gate: says whether the rules of a user let a new order pass.
+-- Returns: null if it may, else the code of the first rule that it breaks.
 -- Writes: nothing
--- Locks: nothing
--- Calls: nothing
+-- Locks: the user's settings where orders or positions are limited, so that orders are counted one by one; it waits for
+--   who holds them.
+-- Calls: _now, _in_flight, _loss_gate
 -- Raises: nothing
+-- Notes: p_loss_limit_pct is the strategy's own, null the user's. p_broker_connection_id is the account that counts
+--   for losses; null is any of them. Orders are counted by their `requested` events of the last 60 seconds; positions
+--   are those of the newest reports and the orders in flight.
 create or replace function public._gate(
-    p_user_id uuid, p_symbol text, p_volume numeric, p_loss_limit_pct numeric
+    p_user_id uuid, p_symbol text, p_volume numeric, p_loss_limit_pct numeric default null,
+    p_broker_connection_id uuid default null
 ) returns text
-language sql
-stable
+language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
-    select case when p_volume > u.max_volume then 'volume_out_of_range' end
-    from public.user_settings u where u.user_id = p_user_id
+declare
+    v_limits record;
+    v_positions bigint;
+begin
+    select s.trading_state, s.max_volume, s.max_orders_per_minute, s.max_open_positions, s.daily_loss_limit_pct
+    into v_limits
+    from public.user_settings s where s.user_id = p_user_id;
+    if v_limits.trading_state in ('halted', 'reducing') then
+        return 'trading_' || v_limits.trading_state;
+    elsif p_volume > v_limits.max_volume then
+        return 'volume_out_of_range';
+    end if;
+    if v_limits.max_orders_per_minute is not null or v_limits.max_open_positions is not null then
+        perform from public.user_settings s where s.user_id = p_user_id for no key update;
+    end if;
+    if v_limits.max_orders_per_minute <= (
+            select count(*) from public.trade_events e    -- a close has no side, and is never too many
+            where e.user_id = p_user_id and e.event = 'requested' and e.side is not null
+              and e.occurred_at > public._now() - interval '60 seconds') then
+        return 'rate_limited';
+    end if;
+    if v_limits.max_open_positions is not null then
+        select sum(b.open_positions) into v_positions
+        from public.broker_connections b where b.user_id = p_user_id;
+        if v_positions is null then
+            return 'risk_data_unavailable';
+        elsif v_positions + public._in_flight(p_user_id) >= v_limits.max_open_positions then
+            return 'max_positions';
+        end if;
+    end if;
+    return public._loss_gate(
+        p_user_id, coalesce(p_loss_limit_pct, v_limits.daily_loss_limit_pct), p_broker_connection_id);
+end;
 $$;

@@ -27,7 +27,7 @@ begin
     elsif p_job_type in ('trade', 'close_position') then
         update public.tv_signals s set job_id = p_job_id where s.id = v_parent_id;
         perform public._order_events(array[(
-            p_job_id, p_user_id, p_job_type, 'pending', null, p_input, null, null, null, p_meta
+            p_job_id, p_user_id, p_job_type, 'pending', null, p_input, null, null, null, p_meta, null
         )::jobengine.settled_job]);
     end if;
 end;

@@ -1,49 +1,75 @@
 -- public._order_events: notes in trade_events what became of orders.
 -- Returns: nothing.
 -- Writes: trade_events
--- Locks: nothing
+-- Locks: the broker accounts of the filled ones, by id, so that a fill and its deals come one after the other; it
+--   waits for those that others hold.
 -- Calls: _now, _number, _integer, _uuid
 -- Raises: nothing
--- Notes: One row per change of an order's status, in the transaction that made it. The agent's answer may be
---   anything: a value that is no number is kept in detail only. A deal that is known already is not noted again.
+-- Notes: One row per change of an order's status, in the transaction that made it, and `reconciled` before what an
+--   unknown one turned out to be. The agent's answer may be anything: a value that is no number is kept in detail
+--   only. A deal that is known already is not noted again, nor a fill without a deal whose deals are known; what
+--   deals_report resolves it notes itself.
 create or replace function public._order_events(p_jobs jobengine.settled_job[]) returns void
 language sql
 volatile
 set search_path = pg_catalog, pg_temp
 as $$
+    select b.id from public.broker_connections b
+    where b.id in (select public._uuid(j.meta ->> 'broker_connection_id') from unnest(p_jobs) j
+                   where j.status = 'completed')
+    order by b.id
+    for no key update;
+    with change as (
+        select j.*, o.retcode, nullif(nullif(j.output ->> 'deal_id', ''), '0') as deal_id,  -- 0: the terminal's none
+               coalesce(public._uuid(j.agent_id), public._uuid(j.meta ->> 'agent_id')) as holder,
+               public._uuid(j.meta ->> 'broker_connection_id') as account,
+               coalesce(public._uuid(j.meta ->> 'parent_id'), public._uuid(j.input ->> 'signal_id')) as named_signal,
+               case j.status
+                   when 'pending' then 'requested'
+                   when 'failed' then 'rejected'
+                   when 'completed' then case when j.job_type = 'close_position' then 'closed'
+                                              when o.retcode = 10010 then 'partially_filled'
+                                              else 'filled' end
+                   else j.status end as event
+        from unnest(p_jobs) j
+        cross join lateral (select public._integer(j.output -> 'retcode') as retcode) o
+    ), told as (
+        select c.job_id, 'reconciled' as event, true as first
+        from change c where c.prior_status = 'unknown' and c.status in ('completed', 'failed')
+        union all
+        select c.job_id, c.event, false
+        from change c
+        where c.status <> 'completed'
+           or c.output -> 'resolved_by' is distinct from '"deals"'
+              and (c.deal_id is not null or not exists (
+                  select from public.trade_events e where e.job_id = c.job_id and e.deal_id is not null))
+    )
     insert into public.trade_events (
         user_id, agent_id, broker_connection_id, job_id, signal_id, strategy_id, event, symbol, side, volume, price,
-        sl, tp, retcode, broker_order_id, deal_id, position_id, realized_pnl, commission, swap, actor, detail,
-        occurred_at)
-    select j.tenant_id, (j.meta ->> 'agent_id')::uuid, (j.meta ->> 'broker_connection_id')::uuid, j.job_id,
-           coalesce(s.id, public._uuid(j.meta ->> 'parent_id'), public._uuid(j.input ->> 'signal_id')), s.strategy_id,
-           case j.status
-               when 'pending' then 'requested'
-               when 'failed' then 'rejected'
-               when 'completed' then case when j.job_type = 'close_position' then 'closed'
-                                          when o.retcode = 10010 then 'partially_filled'
-                                          else 'filled' end
-               else j.status end,
+        sl, tp, retcode, broker_order_id, deal_id, position_id, realized_pnl, commission, swap, latency_ms, actor,
+        detail, occurred_at)
+    select j.tenant_id, j.holder, j.account, j.job_id, coalesce(s.id, j.named_signal), s.strategy_id, t.event,
            coalesce(j.output ->> 'symbol', j.input ->> 'symbol'),
            coalesce(j.output ->> 'side', j.input ->> 'side'),
            coalesce(public._number(j.output -> 'volume'), public._number(j.input -> 'volume')),
            coalesce(public._number(j.output -> 'fill_price'), public._number(j.output -> 'closed_price')),
-           public._number(j.input -> 'sl'), public._number(j.input -> 'tp'), o.retcode,
+           public._number(j.input -> 'sl'), public._number(j.input -> 'tp'), j.retcode,
            coalesce(j.output ->> 'broker_order_id', j.output ->> 'ticket'),
-           nullif(nullif(j.output ->> 'deal_id', ''), '0'),  -- 0 is the terminal's word for no deal
+           case when not t.first then j.deal_id end,
            coalesce(j.output ->> 'position_id', j.input ->> 'ticket'),
-           public._number(j.output -> 'pnl'), public._number(j.output -> 'commission'),
-           public._number(j.output -> 'swap'),
+           case when not t.first then public._number(j.output -> 'pnl') end,
+           case when not t.first then public._number(j.output -> 'commission') end,
+           case when not t.first then public._number(j.output -> 'swap') end,
+           case when not t.first then public._integer(j.output -> 'latency' -> 'filled_ms') end,
            case when j.status in ('completed', 'failed') then 'agent' else 'platform' end,
            jsonb_strip_nulls(jsonb_build_object(
                'output', j.output, 'error_code', j.error_code, 'error_message', j.error_message,
-               'prior_status', j.prior_status)),
+               'prior_status', j.prior_status,
+               'client_order_id', case when j.status = 'pending' then j.meta -> 'client_order_id' end)),
            public._now()
-    from unnest(p_jobs) j
-    cross join lateral (select public._integer(j.output -> 'retcode') as retcode) o
-    left join public.tv_signals s
-        on s.id = coalesce(public._uuid(j.meta ->> 'parent_id'), public._uuid(j.input ->> 'signal_id'))
-       and s.user_id = j.tenant_id
-    order by j.job_id
+    from told t
+    join change j on j.job_id = t.job_id
+    left join public.tv_signals s on s.id = j.named_signal and s.user_id = j.tenant_id
+    order by j.job_id, t.first desc
     on conflict (broker_connection_id, deal_id) do nothing
 $$;

@@ -3,7 +3,7 @@
 -- Writes: nothing
 -- Locks: nothing
 -- Calls: nothing
--- Raises: FX403, FX404, FX409, FX422
+-- Raises: FX403, FX404, FX409, FX422, FX503
 -- Notes: The detail is JSON: {"code", "field", "rule"}; field and rule are null where they mean nothing.
 create or replace function public._refuse(
     p_errcode text, p_code text, p_field text default null, p_rule text default null

@@ -28,6 +28,10 @@ declare
     v_user_id uuid := public._user(p_user_id);
     v_order boolean := p_job_type in ('trade', 'close_position');
     v_target record;
+    v_expires_in double precision := nullif(coalesce(p_expires_in, case
+        when p_job_type not in ('trade', 'close_position') then null
+        when p_input ->> 'source' = 'tv_signal' then 300
+        else 60 end), 0);
     v_meta jsonb;
     v_job record;
 begin
@@ -43,16 +47,15 @@ begin
     from public._job_target(v_user_id, p_agent_id, p_broker_connection_id, v_order) t;
     v_meta := jsonb_strip_nulls(jsonb_build_object(
         'agent_id', v_target.agent_id, 'broker_connection_id', v_target.broker_connection_id,
-        'parent_type', p_parent_type, 'parent_id', p_parent_id));
+        'parent_type', p_parent_type, 'parent_id', p_parent_id,
+        'expires_in', case when v_order then v_expires_in end));
     select e.job_id, e.verdict into v_job
     from jobengine.enqueue(
         p_job_types => array[p_job_type], p_inputs => array[p_input], p_queues => array[v_target.queue],
         p_tenant_ids => array[v_user_id], p_metas => array[v_meta], p_wakes => array[p_wake],
         p_dedup_keys => case when p_dedup_key is not null then array[p_dedup_key] end,
         p_live_keys => case when p_live_key is not null then array[p_live_key] end,
-        p_expires_ins => array[nullif(coalesce(p_expires_in, case
-            when v_order and p_input ->> 'source' = 'tv_signal' then 300
-            when v_order then 60 end), 0)]) e;
+        p_expires_ins => array[v_expires_in]) e;
     if v_job.verdict = 'ok' then
         perform public._job_created(v_user_id, v_job.job_id, p_job_type, p_input, v_meta);
     end if;

@@ -31,9 +31,8 @@ from tests.sql.platform.helpers import (
 )
 
 BOTH = (
-    "0001_engine.sql",
-    "0001_base.sql",
-    "0002_tech_plan_additions.sql",
+    *("0001_engine.sql", "0002_settled_holder.sql"),
+    *("0001_base.sql", "0002_tech_plan_additions.sql", "0003_trading.sql"),
     "0004_webhooks.sql",
 )
 
@@ -146,7 +145,7 @@ def test_the_additions_may_run_again(url: str) -> None:
             parent_id=signal,
         )
         before = everything(url)
-        run(url, (schema.FOLDER / "migrations" / BOTH[2]).read_text())
+        run(url, (schema.FOLDER / "migrations" / BOTH[3]).read_text())
         assert everything(url) == before
         kept = row(db, "select job_id from public.tv_signals where id = %s", signal)
         assert kept["job_id"] == created[0]["job_id"]
@@ -259,7 +258,7 @@ def test_a_migration_that_fails_leaves_nothing(url: str, files: Path) -> None:
 def test_an_edited_migration_is_refused(url: str, files: Path) -> None:
     asyncio.run(install(url))
     before = everything(url)
-    with (files / "migrations" / BOTH[1]).open("a") as migration:
+    with (files / "migrations" / BOTH[2]).open("a") as migration:
         migration.write("-- one more line\n")
     with pytest.raises(SchemaMismatch, match=r"edited after it was applied: 0001_base\.sql"):
         asyncio.run(install(url))

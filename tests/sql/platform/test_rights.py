@@ -49,9 +49,10 @@ RIGHTS: dict[str, tuple[str, str, set[str], set[str]]] = {
     "public.trade_events": ("user_id", "event", READ, {"select", "insert"}),
     "public.account_snapshots": ("user_id", "equity", READ, ALL),
     "public.daily_pnl": ("user_id", "realized_pnl", READ, ALL),
-    "public.idempotency_key": ("user_id", "status", NONE, ALL),
+    "public.idempotency_key": ("user_id", "created_at", NONE, ALL),
     "public.audit_log": ("user_id", "action", READ, {"select", "insert"}),
     "public.jobs": ("user_id", "status", READ, READ),
+    "public.orders": ("user_id", "created_at", READ, READ),
     "public.agents": ("user_id", "name", READ, READ),
     "public.connections": ("id", "name", READ, READ),
     "public.settings": ("user_id", "timezone", READ, READ),
@@ -75,17 +76,21 @@ FUNCTIONS = {
         *("job_get", "job_list", "job_cancel", "job_create"),
         *("broker_connection_list", "broker_connection_create", "broker_connection_update"),
         *("broker_connection_delete", "settings_get", "settings_update", "onboarding_complete"),
+        *("order_create", "order_get", "order_list", "order_events", "position_close"),
+        *("read_create", "trading_agent", "_order_page"),
         *("strategy_create", "strategy_update", "strategy_delete", "strategy_rotate_secret"),
         *("strategy_list", "strategy_get", "strategy_test", "kill_switch"),
         *("signal_list", "signal_count", "signal_get", "_reason", "_milliseconds"),
-        *("_signal_amounts", "_now", "_refuse", "_uuid", "_job_page"),
+        "_signal_amounts",
+        *("_now", "_refuse", "_uuid", "_number", "_integer", "_job_page"),
     },
     "service_role": {
         *("agent_status", "agent_credentials", "agent_set_digest", "agent_heartbeat", "agent_seen"),
         *("agent_queues", "claim_next_job", "job_create", "user_add", "user_find"),
-        *("strategy_by_secret", "strategy_secrets", "signal_receive", "_reason", "_milliseconds"),
+        *("strategy_by_secret", "agent_claim", "agent_start", "deals_report"),
+        *("strategy_secrets", "signal_receive", "_reason", "_milliseconds"),
         "_signal_amounts",
-        *("idempotency_begin", "idempotency_end", "audit", "_now", "_refuse", "_uuid"),
+        *("audit", "_now", "_refuse", "_uuid", "_number", "_integer"),
     },
     "anon": set(),
 }
@@ -123,8 +128,16 @@ def with_rows(db: Db) -> User:
         " values (%s, %s, 1, 1)",
         (user.id, user.account),
     )
-    db.execute("insert into public.daily_pnl (user_id, day) values (%s, '2030-01-01')", (user.id,))
-    call(db, "idempotency_begin", user_id=user.id, key="k", request_hash=b"h")
+    db.execute(
+        "insert into public.daily_pnl (user_id, broker_connection_id, day)"
+        " values (%s, %s, '2030-01-01')",
+        (user.id, user.account),
+    )
+    db.execute(
+        "insert into public.idempotency_key (user_id, key, request_hash, job_id, created_at)"
+        " values (%s, 'k', 'h', gen_random_uuid(), now())",
+        (user.id,),
+    )
     new_signal(db, user.id)
     for number in range(3):  # one ends, one is held, one waits
         job_id = new_job(db, user.id, "trade", agent_id=user.agent)

@@ -383,9 +383,9 @@ def test_an_unknown_signal_is_resolved_late(  # noqa: PLR0917 - the columns of a
     error = "not sent" if outcome == "rejected" else None
     assert finish(pdb, job, outcome, FILL, error) == "ok"
     assert signal(pdb, signal_id) == seen
-    assert events(pdb, job_id) == ["requested", "unknown", event]
+    assert events(pdb, job_id) == ["requested", "unknown", "reconciled", event]
     assert finish(pdb, job, outcome, FILL, error) == "duplicate"
-    assert events(pdb, job_id) == ["requested", "unknown", event]
+    assert events(pdb, job_id) == ["requested", "unknown", "reconciled", event]
 
 
 def test_a_failed_signal_that_is_retried_waits_again(pdb: Db, anna: User) -> None:

@@ -1,0 +1,39 @@
+-- public._note_deals: notes the deals of a report that are not known.
+-- Returns: how many.
+-- Writes: trade_events
+-- Locks: nothing
+-- Calls: _deals
+-- Raises: nothing
+-- Notes: What a deal of an order is called is the order's matter; without one, a deal that opens is `filled`, one
+--   that closes `closed` (a stop-loss, somebody at the terminal). `reconciled` where the order's fill is on record
+--   without a deal, so that an order is filled once. A trigger counts the money.
+create or replace function public._note_deals(
+    p_agent_id uuid, p_user_id uuid, p_broker_connection_id uuid, p_deals jsonb
+) returns integer
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_noted integer;
+begin
+    insert into public.trade_events (
+        user_id, agent_id, broker_connection_id, job_id, signal_id, strategy_id, event, symbol, side, volume, price,
+        broker_order_id, deal_id, position_id, realized_pnl, commission, swap, actor, detail, occurred_at)
+    select p_user_id, p_agent_id, p_broker_connection_id, d.job_id, d.signal_id, d.strategy_id,
+           case when exists (
+                    select from public.trade_events e
+                    where e.job_id = d.job_id and e.deal_id is null
+                      and e.event in ('filled', 'partially_filled', 'closed')) then 'reconciled'
+                when d.job_type = 'trade' then 'filled'
+                when d.job_type = 'close_position' then 'closed'
+                when d.entry in ('out', 'out_by') then 'closed'
+                else 'filled' end,
+           d.symbol, d.side, d.volume, d.price, d.broker_order_id, d.deal_id, d.position_id, d.profit, d.commission,
+           d.swap, 'agent', d.detail, d.occurred_at
+    from public._deals(p_user_id, p_broker_connection_id, p_deals) d
+    order by d.occurred_at, d.deal_id
+    on conflict (broker_connection_id, deal_id) do nothing;
+    get diagnostics v_noted = row_count;
+    return v_noted;
+end;
+$$;
