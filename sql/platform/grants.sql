@@ -122,6 +122,7 @@ begin
             ('_strategy_of',             null),
             ('_strategy_secret',         null),
             ('_strategy_set',            null),
+            ('_time',                    null),
             ('_touch',                   null),
             ('_trading_account',         null),
             ('_trading_target',          null),

@@ -2,7 +2,7 @@
 -- Returns: nothing.
 -- Writes: nothing
 -- Locks: nothing
--- Calls: _refuse, _number
+-- Calls: _refuse, _number, _time
 -- Raises: FX422
 create or replace function public._check_deals(p_deals jsonb, p_account jsonb) returns void
 language plpgsql
@@ -21,8 +21,7 @@ begin
         ('entry', 'in, out, inout or out_by', d.deal ->> 'entry' in ('in', 'out', 'inout', 'out_by')),
         ('volume', 'a number', public._number(d.deal -> 'volume') is not null),
         ('price', 'a number', public._number(d.deal -> 'price') is not null),
-        ('time', 'a time in RFC 3339',
-            d.deal ->> 'time' ~ '^\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)$')
+        ('time', 'a time in RFC 3339', public._time(d.deal ->> 'time') is not null)
     ) r (field, rule, holds)
     where r.holds is not true
     order by d.place

@@ -2,7 +2,7 @@
 -- Returns: one row per deal, oldest first; job_id is null for one that no order of this account has made.
 -- Writes: nothing
 -- Locks: nothing
--- Calls: _now, _number, _uuid, _job_of_comment
+-- Calls: _now, _number, _uuid, _time, _job_of_comment
 -- Raises: nothing
 -- Notes: A deal is of the order that its comment names. One of the other side is not of the trade: terminals may
 --   hand a position's comment on to what closes it. No deal is of the future, whatever the agent's clock says.
@@ -32,7 +32,7 @@ as $$
                'comment', d.deal -> 'comment')),
            t.occurred_at
     from jsonb_array_elements(p_deals) d (deal)
-    cross join lateral (select least((d.deal ->> 'time')::timestamptz, public._now()) as occurred_at) t
+    cross join lateral (select least(public._time(d.deal ->> 'time'), public._now()) as occurred_at) t
     left join lateral (
         select b.job_id, b.job_type, b.input, b.meta
         from jobengine.job b

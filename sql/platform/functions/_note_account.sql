@@ -21,7 +21,7 @@ begin
     set last_balance = coalesce(v_balance, b.last_balance),
         last_equity = coalesce(v_equity, b.last_equity),
         snapshot_at = case when v_balance is not null or v_equity is not null then v_now else b.snapshot_at end,
-        open_positions = coalesce(greatest(v_positions, 0), b.open_positions)
+        open_positions = case when v_positions >= 0 then v_positions else b.open_positions end
     where b.id = p_broker_connection_id;
     if v_balance is null then
         return;

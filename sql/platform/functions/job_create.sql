@@ -1,12 +1,13 @@
 -- public.job_create: puts in a job of one of the nine types for the agent, account or user that it is meant for.
 -- Returns: one row: the job's id, ok, duplicate (then the first job's id) or busy (call again), and its queue.
 -- Writes: nothing
--- Locks: what jobengine.enqueue locks, then what _job_created locks.
--- Calls: _user, _caller, _refuse, _job_target, _check_parent, _job_created, jobengine.enqueue
+-- Locks: what _job_target and _gate lock, what jobengine.enqueue locks, then what _job_created locks.
+-- Calls: _user, _caller, _refuse, _check_onboarded, _job_target, _check_parent, _gate, _number, _job_created,
+--   jobengine.enqueue
 -- Raises: FX403, FX404, FX409, FX422, JE001, JE002
 -- Notes: The queue is the target: agent/<id>, broker/<id>, any. Orders always have one (else the user's default
 --   account) and expire: after 60 seconds, those of a signal after 300; p_expires_in 0 is never. p_user_id is for the
---   service; an order passes the onboarding gate unless the service puts it in for a user.
+--   service, which has asked the gate itself; a user's order passes the onboarding gate and, as a trade, _gate.
 create or replace function public.job_create(
     p_job_type text,
     p_input jsonb default null,
@@ -27,6 +28,8 @@ as $$
 declare
     v_user_id uuid := public._user(p_user_id);
     v_order boolean := p_job_type in ('trade', 'close_position');
+    v_own boolean := v_order and (p_user_id is null or not pg_has_role(public._caller(), 'service_role', 'member'));
+    v_code text;
     v_target record;
     v_expires_in double precision := nullif(coalesce(p_expires_in, case
         when p_job_type not in ('trade', 'close_position') then null
@@ -37,14 +40,17 @@ declare
 begin
     perform public._refuse('FX422', 'invalid', 'input', 'a JSON object')
     where jsonb_typeof(p_input) <> 'object';
-    perform public._refuse('FX403', 'onboarding_required')
-    where v_order
-      and (p_user_id is null or not pg_has_role(public._caller(), 'service_role', 'member'))
-      and not exists (
-        select from public.profiles p where p.id = v_user_id and p.onboarding_completed_at is not null);
+    if v_own then
+        perform public._check_onboarded(v_user_id);
+    end if;
     perform public._check_parent(v_user_id, p_job_type, p_parent_type, p_parent_id);
     select t.queue, t.agent_id, t.broker_connection_id into v_target
     from public._job_target(v_user_id, p_agent_id, p_broker_connection_id, v_order) t;
+    if v_own and p_job_type = 'trade' then
+        v_code := public._gate(
+            v_user_id, p_input ->> 'symbol', public._number(p_input -> 'volume'), null, v_target.broker_connection_id);
+        perform public._refuse('FX422', v_code) where v_code is not null;
+    end if;
     v_meta := jsonb_strip_nulls(jsonb_build_object(
         'agent_id', v_target.agent_id, 'broker_connection_id', v_target.broker_connection_id,
         'parent_type', p_parent_type, 'parent_id', p_parent_id,

@@ -52,6 +52,9 @@ def signal(db: Db, signal_id: UUID) -> tuple[str, str | None, bool]:
     return found["status"], found["error_message"], found["resolved"]
 
 
+TAKEN = ("requested", "claimed", "sent")
+
+
 def events(db: Db, job_id: UUID) -> list[str]:
     found = db.execute(
         "select event from public.trade_events where job_id = %s order by id", (job_id,)
@@ -308,7 +311,7 @@ def test_a_filled_signal_is_executed(pdb: Db, anna: User) -> None:
     found = row(pdb, "select * from public.tv_signals where id = %s", signal_id)
     assert (found["fill_price"], found["broker_order_id"]) == (Decimal("1.10345000"), "77")
     assert found["job_id"] == job_id
-    assert events(pdb, job_id) == ["requested", "filled"]
+    assert events(pdb, job_id) == [*TAKEN, "filled"]
     fill = row(
         pdb,
         "select e.*, s.strategy_id as of_signal from public.trade_events e"
@@ -344,7 +347,7 @@ def test_the_other_ends_of_a_signal(  # noqa: PLR0917 - the columns of a table
     signal_id, job_id = signalled(pdb, anna)
     work(pdb, anna.agent, outcome, None, error)
     assert signal(pdb, signal_id) == seen
-    assert events(pdb, job_id) == ["requested", event]
+    assert events(pdb, job_id) == [*TAKEN, event]
 
 
 def test_an_expired_signal_is_discarded(pdb: Db, anna: User, still: Clock) -> None:
@@ -383,9 +386,9 @@ def test_an_unknown_signal_is_resolved_late(  # noqa: PLR0917 - the columns of a
     error = "not sent" if outcome == "rejected" else None
     assert finish(pdb, job, outcome, FILL, error) == "ok"
     assert signal(pdb, signal_id) == seen
-    assert events(pdb, job_id) == ["requested", "unknown", "reconciled", event]
+    assert events(pdb, job_id) == [*TAKEN, "unknown", "reconciled", event]
     assert finish(pdb, job, outcome, FILL, error) == "duplicate"
-    assert events(pdb, job_id) == ["requested", "unknown", "reconciled", event]
+    assert events(pdb, job_id) == [*TAKEN, "unknown", "reconciled", event]
 
 
 def test_a_failed_signal_that_is_retried_waits_again(pdb: Db, anna: User) -> None:
@@ -395,13 +398,13 @@ def test_a_failed_signal_that_is_retried_waits_again(pdb: Db, anna: User) -> Non
     assert signal(pdb, signal_id) == ("pending", None, False)
     work(pdb, anna.agent, "completed", FILL)
     assert signal(pdb, signal_id) == ("executed", None, True)
-    assert events(pdb, job_id) == ["requested", "rejected", "requested", "filled"]
+    assert events(pdb, job_id) == [*TAKEN, "rejected", *TAKEN, "filled"]
 
 
 def test_a_manual_order_has_events_and_no_signal(pdb: Db, anna: User) -> None:
     job_id = new_job(pdb, anna.id, "trade", input={"symbol": "EURUSD", "side": "buy"})
     work(pdb, anna.agent, "completed", {"ticket": 5, "retcode": 10010})
-    assert events(pdb, job_id) == ["requested", "partially_filled"]
+    assert events(pdb, job_id) == [*TAKEN, "partially_filled"]
 
 
 def test_the_fill_of_a_deleted_signal_is_on_record(pdb: Db, anna: User) -> None:
@@ -410,7 +413,7 @@ def test_the_fill_of_a_deleted_signal_is_on_record(pdb: Db, anna: User) -> None:
     assert job is not None
     pdb.execute("delete from public.tv_strategies where user_id = %s", (anna.id,))
     assert finish(pdb, job, "completed", FILL) == "ok"
-    assert events(pdb, job_id) == ["requested", "filled"]
+    assert events(pdb, job_id) == [*TAKEN, "filled"]
     fill = row(
         pdb,
         "select signal_id from public.trade_events where job_id = %s and event = 'filled'",
@@ -460,7 +463,7 @@ def test_a_strangers_signal_is_not_touched(pdb: Db, anna: User, bert: User) -> N
 def test_closing_leaves_an_event(pdb: Db, anna: User, outcome: str, event: str) -> None:
     job_id = new_job(pdb, anna.id, "close_position", input={"ticket": "12"}, agent_id=anna.agent)
     work(pdb, anna.agent, outcome, {"closed_price": 1.2, "pnl": -3.456})
-    assert events(pdb, job_id) == ["requested", event]
+    assert events(pdb, job_id) == [*TAKEN, event]
     found = row(
         pdb,
         "select position_id, price, realized_pnl from public.trade_events"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -28,6 +28,7 @@ from tests.sql.platform.helpers import (
     wait_until_blocked,
     work,
 )
+from tests.sql.platform.trading import claimed, deal, report, send
 
 FILL = {"ticket": "501", "position_id": "501", "fill_price": 1.1, "volume": 0.1, "symbol": "EURUSD"}
 
@@ -428,3 +429,92 @@ def test_the_kill_switch_is_its_users_alone(pdb: Db, anna: User, strategy: Strat
         "trading_state": "halted", "cancelled": 0, "closing": 0,
     }  # fmt: skip
     assert alert(pdb, strategy)["status"] == "pending"
+
+
+# -- losses of the day
+
+
+def to_time(db: Db, clock: Clock, text: str) -> datetime:
+    """Have it be that time."""
+    at: datetime = row(db, "select %s::timestamptz as at", text)["at"]
+    clock.advance((at - value(db, "_now")).total_seconds())
+    return at
+
+
+def lose(db: Db, user: User, at: datetime, amount: float, balance: float | None = 1000) -> None:
+    """Tell a deal that lost so much, and what the account is worth after a day of 1000."""
+    loss = deal(str(uuid4()), at, entry="out", profit=-amount, commission=0)
+    worth = balance and {"balance": balance, "equity": balance}
+    report(db, user.agent, loss, account=worth)
+
+
+def test_a_loss_beyond_the_limit_discards_and_the_next_day_does_not(
+    pdb: Db, anna: User, strategy: Strategy, still: Clock
+) -> None:
+    settings(pdb, anna, daily_loss_limit_pct=5, timezone="Europe/Berlin")
+    noon = to_time(pdb, still, "2031-03-10 12:00+01")
+    lose(pdb, anna, noon, 49.99, balance=950.01)
+    assert decided(alert(pdb, strategy)) == ("pending", None)
+    lose(pdb, anna, noon, 0.01, balance=950)
+    assert decided(alert(pdb, strategy)) == ("discarded", "daily_loss_limit_reached")
+    to_time(pdb, still, "2031-03-10 23:59:59.9+01")
+    assert decided(alert(pdb, strategy)) == ("discarded", "daily_loss_limit_reached")
+    to_time(pdb, still, "2031-03-11 00:00+01")
+    assert decided(alert(pdb, strategy)) == ("pending", None)
+
+
+def test_the_strategys_own_limit_counts(pdb: Db, anna: User, still: Clock) -> None:
+    settings(pdb, anna, daily_loss_limit_pct=5)
+    noon = to_time(pdb, still, "2031-03-10 12:00+00")
+    lose(pdb, anna, noon, 20, balance=980)
+    strict = new_strategy(pdb, anna, risk_override_pct=2)
+    assert decided(alert(pdb, strict)) == ("discarded", "daily_loss_limit_reached")
+    assert decided(alert(pdb, new_strategy(pdb, anna))) == ("pending", None)
+
+
+def test_a_loss_of_nobody_knows_what_discards(
+    pdb: Db, anna: User, strategy: Strategy, still: Clock
+) -> None:
+    settings(pdb, anna, daily_loss_limit_pct=5)
+    noon = to_time(pdb, still, "2031-03-10 12:00+00")
+    lose(pdb, anna, noon, 1, balance=None)
+    assert decided(alert(pdb, strategy)) == ("discarded", "risk_data_unavailable")
+
+
+def test_losses_speak_before_the_limits(
+    pdb: Db, anna: User, strategy: Strategy, still: Clock
+) -> None:
+    settings(pdb, anna, daily_loss_limit_pct=5, max_volume=0.01)
+    noon = to_time(pdb, still, "2031-03-10 12:00+00")
+    lose(pdb, anna, noon, 60, balance=940)
+    assert decided(alert(pdb, strategy)) == ("discarded", "daily_loss_limit_reached")
+
+
+def test_too_many_orders_in_a_minute_are_discarded(
+    pdb: Db, anna: User, strategy: Strategy, still: Clock
+) -> None:
+    settings(pdb, anna, max_orders_per_minute=2)
+    codes = [alert(pdb, strategy)["error_message"] for _ in range(3)]
+    assert codes == [None, None, "rate_limited"]
+    still.advance(60)
+    assert decided(alert(pdb, strategy)) == ("pending", None)
+
+
+# -- the way
+
+
+def test_every_hop_of_a_signal_has_its_milliseconds(
+    pdb: Db, anna: User, strategy: Strategy, still: Clock
+) -> None:
+    received = value(pdb, "_now")
+    still.advance(0.001)
+    answer = alert(pdb, strategy, at=received)
+    still.advance(0.010)
+    job = claimed(pdb, anna)
+    still.advance(0.100)
+    assert send(pdb, anna, job) == "ok"
+    still.advance(1)
+    assert finish(pdb, job, "completed", FILL) == "ok"
+    found = signal(pdb, strategy, answer["signal_id"])
+    hops = [float(found[f"{hop}_ms"]) for hop in ("decided", "claimed", "sent", "filled", "total")]
+    assert hops == [1, 10, 100, 1000, 1111]

@@ -96,7 +96,7 @@ def test_deleting_a_user_cancels_the_jobs_and_takes_the_rows(pdb: Db, anna: User
     events = pdb.execute(
         "select event from public.trade_events where user_id = %s order by id", (anna.id,)
     ).fetchall()
-    assert [event["event"] for event in events] == ["requested", "filled"]
+    assert [event["event"] for event in events] == [*("requested", "claimed", "sent", "filled")]
 
 
 def test_pruned_jobs_leave_their_signals(pdb: Db, anna: User, still: Clock) -> None:
