@@ -444,7 +444,7 @@ def to_time(db: Db, clock: Clock, text: str) -> datetime:
 def lose(db: Db, user: User, at: datetime, amount: float, balance: float | None = 1000) -> None:
     """Tell a deal that lost so much, and what the account is worth after a day of 1000."""
     loss = deal(str(uuid4()), at, entry="out", profit=-amount, commission=0)
-    worth = balance and {"balance": balance, "equity": balance}
+    worth = {"balance": balance, "equity": balance} if balance else None
     report(db, user.agent, loss, account=worth)
 
 
