@@ -13,13 +13,14 @@ from datetime import datetime
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api import models
+from api import calls, models
 from api.endpoint import Call
 from api.errors import Problem, check
 from api.keys import Agent
 from api.longpoll import Waiter
 from api.service import Service
 from jobengine import Job, JobInfo, Lease, Outcome, Report
+from jobengine.records import Held, Started
 
 LONGEST_WAIT = 30.0
 NO_JOBS = models.NoJobs()
@@ -44,7 +45,7 @@ async def next_job(call: Call) -> models.AgentJob | models.NoJobs | Response:
             if not await call.service.keys.still(call.holder):
                 await call.service.longpoll.leave(waiter)
                 raise Problem("agent_key_revoked")
-            if found := await _hand_over(call.service, job, gone, ack=query.ack):
+            if found := await _hand_over(call.service, call.holder, job, gone, ack=query.ack):
                 return found
     finally:
         gone.cancel()
@@ -70,7 +71,7 @@ async def _outcome(service: Service, waiter: Waiter, gone: asyncio.Task[None]) -
 
 
 async def _hand_over(
-    service: Service, job: Job, gone: asyncio.Task[None], *, ack: bool
+    service: Service, agent: Agent, job: Job, gone: asyncio.Task[None], *, ack: bool
 ) -> models.AgentJob | models.NoJobs | None:
     """Begin the job for an agent that will not do so itself, as the last act before the answer.
 
@@ -80,7 +81,7 @@ async def _hand_over(
     """
     lease_expires_at = job.lease_expires_at
     if not ack:
-        (started,) = await service.engine.start([job])
+        started = await _begun(service, agent, job)
         if started.verdict not in {"ok", "duplicate"}:
             return None
         lease_expires_at = started.lease_expires_at or lease_expires_at
@@ -90,6 +91,15 @@ async def _hand_over(
             return NO_JOBS
     service.metrics.jobs_delivered += 1
     return _agent_job(job, lease_expires_at, begun=not ack or job.started_at is not None)
+
+
+async def _begun(service: Service, agent: Agent, lease: Held) -> Started:
+    """Begin the job, and note of an order that it is on its way to the terminal."""
+    async with service.engine.connection() as conn:
+        started = await calls.agent_start(conn, agent_id=agent.agent_id, lease=lease)
+    if service.engine.meter is not None:
+        service.engine.meter.leases([started])
+    return started
 
 
 async def _put_back(service: Service, job: Job) -> None:
@@ -118,7 +128,7 @@ def _agent_job(job: Job, lease_expires_at: datetime, *, begun: bool) -> models.A
 async def start(call: Call) -> models.Started:
     """Begin the work on a job that was claimed with ack=1."""
     lease = await _lease(call)
-    (started,) = await call.service.engine.start([lease])
+    started = await _begun(call.service, call.holder, lease)
     check(started.verdict)
     return models.Started(
         job_id=lease.job_id,

@@ -108,8 +108,8 @@ async def status(call: Call) -> models.AgentStatus:
 
 
 async def prices(call: Call) -> models.Received:
-    """Store and publish the agent's prices."""
+    """Store and publish the agent's prices, and tell which are watched."""
     pushed: dict[str, models.Price] = call.body
-    await call.service.redis.put_prices(call.holder.agent_id, pushed)
+    watched = await call.service.redis.put_prices(call.holder.agent_id, pushed)
     call.service.metrics.prices += len(pushed)
-    return models.Received(received=len(pushed))
+    return models.Received(received=len(pushed), subscriptions=watched)

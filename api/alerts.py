@@ -15,6 +15,8 @@ from typing import Any
 
 import orjson
 
+from jobengine._db import holds_nul
+
 SYMBOL = ("symbol", "ticker", "pair", "instrument")
 ACTION = ("action", "side", "order")
 VOLUME = ("volume", "lots", "qty", "contracts", "quantity")
@@ -38,7 +40,6 @@ UNREADABLE_VOLUME = Decimal(0)
 UNREADABLE_STOP = Decimal(-1)
 _EXCHANGE = re.compile(r"[A-Za-z0-9_]+:")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._#+&/!$^-]{0,31}")
-_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")  # as JSON spells what jsonb cannot hold
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +88,7 @@ def _payload(body: str) -> dict[str, Any]:
 
 def _storable(payload: dict[str, Any], body: str) -> dict[str, Any]:
     """Return the payload as jsonb can hold it: without U+0000."""
-    if _NUL.search(orjson.dumps(payload)):
+    if holds_nul(orjson.dumps(payload)):
         return {"_raw": body[:BODY_BYTES].replace("\x00", "\ufffd")}
     return payload
 

@@ -60,7 +60,15 @@ def _middleware(settings: Settings, metrics: Metrics) -> list[Middleware]:
         allow_origins=settings.cors_origins,
         allow_methods=["GET", "POST", "PATCH", "DELETE"],
         allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "X-Request-ID"],
-        expose_headers=["Link", "Retry-After", "X-Request-ID", "X-Total-Count"],
+        expose_headers=[
+            "Idempotent-Replayed",
+            "Link",
+            "Location",
+            "Retry-After",
+            "X-Cache",
+            "X-Request-ID",
+            "X-Total-Count",
+        ],
     )
     return [Middleware(AccessLog, metrics), cors, Middleware(BodyLimit)]
 

@@ -5,10 +5,11 @@ The router, the authorisation, the checks of the input and `/openapi.json` are a
 
 from __future__ import annotations
 
+import functools
 import logging
 import re
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, TypeAlias
 from uuid import UUID
@@ -18,14 +19,18 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.errors import Problem, from_error, invalid
+from api.errors import Problem, field_errors, from_error, invalid
 from api.keys import Agent
 from api.middleware import RECORD
 from api.models import plain
 from api.service import Service
 from api.tokens import User
+from jobengine._db import holds_nul
 
 log = logging.getLogger("api")
+
+V1 = "/api/v1"
+LONGEST_KEY = 255  # characters of an Idempotency-Key
 
 
 class Access(Enum):
@@ -39,11 +44,12 @@ class Access(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request, checked and authorised."""
+    """One request, checked and authorised; `names` are what the path has besides ids."""
 
     request: Request
     service: Service
     path: Mapping[str, UUID]
+    names: Mapping[str, str]
     query: Any
     body: Any
     user: User | None
@@ -61,6 +67,14 @@ class Call:
         assert self.agent is not None
         return self.agent
 
+    @property
+    def key(self) -> str | None:
+        """The header Idempotency-Key, for endpoints that take one."""
+        key = self.request.headers.get("idempotency-key")
+        if key is not None and not 1 <= len(key) <= LONGEST_KEY:
+            raise invalid("Idempotency-Key", f"1 to {LONGEST_KEY} characters")
+        return key
+
 
 Handler: TypeAlias = Callable[[Call], Awaitable[Any]]
 
@@ -70,8 +84,8 @@ class Endpoint:
     """One method of one path.
 
     `query` and `body` are checked before the handler sees them; `answer` is the model of what it
-    returns; `problems` are the codes that it may answer with, besides those that all endpoints of
-    its kind have.
+    returns, with `status` or one of `also`; `problems` are the codes that it may answer with,
+    besides those that all endpoints of its kind have.
     """
 
     method: str
@@ -81,17 +95,19 @@ class Endpoint:
     access: Access
     answer: Any
     status: int = 200
+    also: tuple[int, ...] = ()
     query: type[BaseModel] | None = None
     body: Any = None
     problems: tuple[str, ...] = ()
-    texts: tuple[str, ...] = ()  # names in the path that are no ids; the handler reads them itself
     refuses: bool = True  # False: whatever comes, it answers as if all were well
     head: bool = True  # a GET is served as HEAD too, unless it changes something
+    keyed: bool = False  # a repeat with the same Idempotency-Key does nothing again
+    names: Mapping[str, Any] = field(default_factory=dict)  # in the path, and no UUIDs: their types
+    parameters: tuple[str, ...] = field(init=False)
 
-    @property
-    def parameters(self) -> list[str]:
-        """The names in the path that are UUIDs."""
-        return [name for name in re.findall(r"{(\w+)}", self.path) if name not in self.texts]
+    def __post_init__(self) -> None:
+        """Read the names in the path once."""
+        object.__setattr__(self, "parameters", tuple(re.findall(r"{(\w+)}", self.path)))
 
 
 def serves(by_method: Mapping[str, Endpoint]) -> Callable[[Request], Awaitable[Response]]:
@@ -131,12 +147,15 @@ def dumped(value: Any) -> Any:
 
 
 async def _call(endpoint: Endpoint, request: Request) -> Call:
-    path = {name: _uuid(request, name) for name in endpoint.parameters}
+    path = {
+        name: _uuid(request, name) for name in endpoint.parameters if name not in endpoint.names
+    }
+    names = {name: _name(request, name, kind) for name, kind in endpoint.names.items()}
     service: Service = request.state.service
     user, agent = await _authorised(endpoint.access, request, service, path)
     query = _query(endpoint.query, request) if endpoint.query else None
     body = await _body(endpoint.body, request) if endpoint.body else None
-    return Call(request, service, path, query, body, user, agent)
+    return Call(request, service, path, names, query, body, user, agent)
 
 
 def _uuid(request: Request, name: str) -> UUID:
@@ -144,6 +163,14 @@ def _uuid(request: Request, name: str) -> UUID:
     try:
         return UUID(request.path_params[name])
     except ValueError as error:
+        raise Problem("not_found") from error
+
+
+def _name(request: Request, name: str, kind: Any) -> str:
+    """Read another name of the path; what breaks its rule names nothing."""
+    try:
+        return str(adapter(kind).validate_python(request.path_params[name]))
+    except ValidationError as error:
         raise Problem("not_found") from error
 
 
@@ -180,10 +207,6 @@ def _query(model: type[BaseModel], request: Request) -> Any:
     return _checked(model, values)
 
 
-# jsonb cannot hold U+0000; an even number of backslashes before `\u0000` spells other characters.
-_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
-
-
 async def _body(model: Any, request: Request) -> Any:
     """Read the body, whatever its media type says; an empty one counts as `{}`."""
     text = await request.body()
@@ -191,17 +214,19 @@ async def _body(model: Any, request: Request) -> Any:
         value = orjson.loads(text or b"{}")
     except orjson.JSONDecodeError as error:
         raise Problem("invalid_json") from error
-    if _NUL.search(text):
+    if holds_nul(text):
         raise invalid("body", "text without the character U+0000")
     return _checked(model, value)
 
 
 def _checked(model: Any, value: Any) -> Any:
     try:
-        return TypeAdapter(model).validate_python(value)
+        return adapter(model).validate_python(value)
     except ValidationError as error:
-        found = error.errors(include_url=False, include_input=False, include_context=False)
-        errors = [
-            {"field": ".".join(map(str, e["loc"])) or "body", "rule": e["msg"]} for e in found[:20]
-        ]
-        raise Problem("invalid", errors=errors) from error
+        raise Problem("invalid", errors=field_errors(error, "body")) from error
+
+
+@functools.cache
+def adapter(model: Any) -> TypeAdapter[Any]:
+    """Return what checks values by the model; built once."""
+    return TypeAdapter(model)

@@ -17,14 +17,16 @@ import asyncio
 import logging
 import random
 import time
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID, uuid4
 
 import orjson
 
+from api import calls
 from api.keys import Agent
-from jobengine import EngineError, JobEngine, Lease, calls
+from jobengine import EngineError, JobEngine, Lease, metrics
 from jobengine.claimer import Claimer
 from jobengine.records import Job
 
@@ -275,7 +277,15 @@ class LongPoll:
             if place := self._places.get(waiter.agent.agent_id):
                 place.quiet, place.looked = True, now  # until something is announced meanwhile
         async with self._engine.connection() as conn:
-            return await calls.claim(conn, requests=orjson.dumps(requests).decode())
+            jobs = await calls.agent_claim(conn, requests=orjson.dumps(requests).decode())
+        self._count(jobs)
+        return jobs
+
+    def _count(self, jobs: Iterable[Job]) -> None:
+        """Count by the kind of queue: its whole name is an agent's or an account's."""
+        if (meter := self._engine.meter) is not None:
+            for kind, count in Counter(job.queue.partition("/")[0] for job in jobs).items():
+                meter.add(metrics.CLAIMED, count, kind)
 
     async def _deliver(self, batch: Sequence[Waiter], jobs: Iterable[Job]) -> None:
         found = {job.request: job for job in jobs}

@@ -5,10 +5,11 @@ from __future__ import annotations
 import http
 from collections.abc import Iterable, Iterator
 from typing import Any, Literal
+from uuid import UUID
 
 from pydantic import BaseModel, TypeAdapter
 
-from api.endpoint import Access, Endpoint
+from api.endpoint import LONGEST_KEY, Access, Endpoint
 from api.errors import CODES, MEDIA_TYPE
 from api.models import ProblemBody
 
@@ -70,7 +71,7 @@ def problem_codes(endpoint: Endpoint) -> list[str]:
     if not endpoint.refuses:
         return list(endpoint.problems)
     codes = [*endpoint.problems, *ACCESS_PROBLEMS[endpoint.access]]
-    if endpoint.body or endpoint.query:
+    if endpoint.body or endpoint.query or endpoint.keyed:
         codes.append("invalid")
     if endpoint.body:
         codes += ["invalid_json", "broker_connection_required", "broker_connection_mismatch"]
@@ -100,8 +101,15 @@ def _operation(number: int, endpoint: Endpoint, schemas: dict[_Key, Any]) -> dic
         f"{endpoint.handler.__name__}",
         "summary": endpoint.summary,
         "security": SECURITY[endpoint.access],
-        "parameters": [*_path_parameters(endpoint), *_query_parameters(endpoint)],
-        "responses": {str(endpoint.status): _answer(number, endpoint, schemas)},
+        "parameters": [
+            *_path_parameters(endpoint),
+            *_query_parameters(endpoint),
+            *_header_parameters(endpoint),
+        ],
+        "responses": {
+            str(status): _answer(status, schemas.get((number, "answer")), endpoint)
+            for status in (endpoint.status, *endpoint.also)
+        },
     }
     if endpoint.body:
         content = {"application/json": {"schema": schemas[number, "body"]}}
@@ -112,10 +120,9 @@ def _operation(number: int, endpoint: Endpoint, schemas: dict[_Key, Any]) -> dic
 
 def _path_parameters(endpoint: Endpoint) -> Iterator[dict[str, Any]]:
     for name in endpoint.parameters:
-        schema = {"type": "string", "format": "uuid"}
+        kind = endpoint.names.get(name, UUID)
+        schema = TypeAdapter(kind).json_schema()
         yield {"name": name, "in": "path", "required": True, "schema": schema}
-    for name in endpoint.texts:
-        yield {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
 
 
 def _query_parameters(endpoint: Endpoint) -> Iterator[dict[str, Any]]:
@@ -125,12 +132,18 @@ def _query_parameters(endpoint: Endpoint) -> Iterator[dict[str, Any]]:
             yield {"name": name, "in": "query", "required": False, "schema": schema}
 
 
-def _answer(number: int, endpoint: Endpoint, schemas: dict[_Key, Any]) -> dict[str, Any]:
-    described: dict[str, Any] = {"description": http.HTTPStatus(endpoint.status).phrase}
+def _header_parameters(endpoint: Endpoint) -> Iterator[dict[str, Any]]:
+    if endpoint.keyed:
+        schema = {"type": "string", "minLength": 1, "maxLength": LONGEST_KEY}
+        yield {"name": "Idempotency-Key", "in": "header", "required": False, "schema": schema}
+
+
+def _answer(status: int, schema: Any, endpoint: Endpoint) -> dict[str, Any]:
+    described: dict[str, Any] = {"description": http.HTTPStatus(status).phrase}
     if isinstance(endpoint.answer, str):
         described["content"] = {endpoint.answer: {}}
     elif endpoint.answer:
-        described["content"] = {"application/json": {"schema": schemas[number, "answer"]}}
+        described["content"] = {"application/json": {"schema": schema}}
     return described
 
 

@@ -41,3 +41,32 @@ class AgentQueues:
     agent_id: UUID
     user_id: UUID
     queues: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Ordered:
+    """An order's job; `replayed`: the one of an earlier request with the same key."""
+
+    job_id: UUID
+    agent_id: UUID
+    broker_connection_id: UUID
+    replayed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A read's job; `joined`: somebody else had asked the same."""
+
+    job_id: UUID
+    agent_id: UUID
+    broker_connection_id: UUID
+    joined: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TradingAgent:
+    """Whose prices and candles a user sees."""
+
+    agent_id: UUID
+    broker_connection_id: UUID | None
+    is_connected: bool

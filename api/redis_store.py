@@ -67,8 +67,11 @@ class RedisStore:
         except (RedisError, OSError):
             return False
 
-    async def put_prices(self, agent_id: UUID, prices: Mapping[str, Price]) -> None:
-        """Store and publish the prices in one pipeline; `prices_unavailable` where that fails."""
+    async def put_prices(self, agent_id: UUID, prices: Mapping[str, Price]) -> list[str]:
+        """Store and publish the prices, and return which of the agent's prices are watched.
+
+        One pipeline; `prices_unavailable` where that fails.
+        """
         now = time.time_ns() // 1_000_000
         async with self._client.pipeline(transaction=False) as pipeline:
             for instrument, price in prices.items():
@@ -76,10 +79,28 @@ class RedisStore:
                 for key in (f"prices:{instrument}", f"prices:{agent_id}:{instrument}"):
                     pipeline.set(key, message, ex=PRICE_SECONDS)
                     pipeline.publish(key, message)
+            pipeline.zrangebyscore(f"interest:{agent_id}", now, "+inf")
             try:
-                await pipeline.execute()
+                *_, watched = await pipeline.execute()
             except (RedisError, OSError) as error:
                 raise Problem("prices_unavailable") from error
+        return [name.decode() for name in watched]
+
+    async def get(self, key: str) -> bytes | None:
+        """Return what is kept; nothing while Redis is away."""
+        try:
+            found = await self._client.get(key)
+        except (RedisError, OSError) as error:
+            log.warning("what is kept cannot be read: %s", error)
+            return None
+        return found.encode() if isinstance(found, str) else found
+
+    async def put(self, key: str, value: bytes, seconds: int) -> None:
+        """Keep the value for so many seconds; not while Redis is away."""
+        try:
+            await self._client.set(key, value, ex=seconds)
+        except (RedisError, OSError) as error:
+            log.warning("nothing can be kept: %s", error)
 
     async def announce(self, agent_id: UUID) -> None:
         """Tell all processes that an agent's key changed; deaf ones ask the database soon."""

@@ -5,24 +5,13 @@ from __future__ import annotations
 from typing import Annotated
 
 from annotated_types import Len
-from pydantic import AfterValidator, StringConstraints
+from pydantic import AfterValidator
 from starlette.routing import Route
 
-from api import (
-    account,
-    agent_jobs,
-    agents,
-    jobs,
-    models,
-    operations,
-    signals,
-    strategies,
-    webhooks,
-)
-from api.endpoint import Access, Endpoint, serves
-
-# No colon: an agent must not write into the keys of another (`prices:<agent id>:<instrument>`).
-Instrument = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._#+&/!$^-]{0,31}$")]
+from api import account, agent_jobs, agents, jobs, models, operations
+from api.endpoint import V1, Access, Endpoint, serves
+from api.signalling import SIGNALLING
+from api.trading import TRADING
 
 
 def _spread(price: models.Price) -> models.Price:
@@ -31,12 +20,12 @@ def _spread(price: models.Price) -> models.Price:
     return price
 
 
-Prices = Annotated[dict[Instrument, Annotated[models.Price, AfterValidator(_spread)]], Len(1, 500)]
+Prices = Annotated[
+    dict[models.Instrument, Annotated[models.Price, AfterValidator(_spread)]], Len(0, 500)
+]
 
-V1 = "/api/v1"
 AGENT = f"{V1}/agents/{{agent_id}}"
 HELD = f"{AGENT}/jobs/{{job_id}}"
-STRATEGY = f"{V1}/strategies/{{strategy_id}}"
 CONNECTION = f"{V1}/broker-connections/{{connection_id}}"
 
 ENDPOINTS = [
@@ -219,113 +208,6 @@ ENDPOINTS = [
         problems=("not_found", "conflict"),
     ),
     Endpoint(
-        method="POST",
-        path=f"{V1}/webhooks/tv/{{secret}}",
-        handler=webhooks.receive,
-        summary="Take an alert of TradingView, whatever its body: always 200",
-        access=Access.PUBLIC,
-        answer="text/plain",
-        texts=("secret",),
-        refuses=False,
-        problems=("database_unavailable",),
-    ),
-    Endpoint(
-        method="GET",
-        path=f"{V1}/strategies",
-        handler=strategies.page,
-        summary="The user's strategies with the counts of their signals, newest first",
-        access=Access.USER,
-        query=models.OffsetPage,
-        answer=list[models.Strategy],
-    ),
-    Endpoint(
-        method="POST",
-        path=f"{V1}/strategies",
-        handler=strategies.create,
-        summary="Make a strategy; its webhook's address is shown this once",
-        access=Access.USER,
-        body=models.NewStrategy,
-        answer=models.NewWebhook,
-        status=201,
-        problems=("not_found",),
-    ),
-    Endpoint(
-        method="GET",
-        path=STRATEGY,
-        handler=strategies.get,
-        summary="A strategy",
-        access=Access.USER,
-        answer=models.Strategy,
-        problems=("not_found",),
-    ),
-    Endpoint(
-        method="PATCH",
-        path=STRATEGY,
-        handler=strategies.change,
-        summary="Change a strategy",
-        access=Access.USER,
-        body=models.StrategyChanges,
-        answer=models.Strategy,
-        problems=("not_found",),
-    ),
-    Endpoint(
-        method="DELETE",
-        path=STRATEGY,
-        handler=strategies.remove,
-        summary="Remove a strategy and its signals; its waiting orders are cancelled",
-        access=Access.USER,
-        answer=None,
-        status=204,
-        problems=("not_found",),
-    ),
-    Endpoint(
-        method="POST",
-        path=f"{STRATEGY}/rotate-secret",
-        handler=strategies.rotate_secret,
-        summary="Another address for the webhook; the former one works for a while",
-        access=Access.USER,
-        body=models.RotateSecret,
-        answer=models.NewWebhook,
-        problems=("not_found",),
-    ),
-    Endpoint(
-        method="POST",
-        path=f"{STRATEGY}/test",
-        handler=strategies.test,
-        summary="Send the strategy an alert, by default a dry run",
-        access=Access.USER,
-        body=models.TestAlert,
-        answer=models.Tested,
-        problems=("not_found",),
-    ),
-    Endpoint(
-        method="GET",
-        path=f"{V1}/signals",
-        handler=signals.page,
-        summary="The user's signals, newest first",
-        access=Access.USER,
-        query=models.SignalPage,
-        answer=list[models.Signal],
-    ),
-    Endpoint(
-        method="GET",
-        path=f"{V1}/signals/{{signal_id}}",
-        handler=signals.get,
-        summary="A signal: what it became, why, and how long each step took",
-        access=Access.USER,
-        answer=models.Signal,
-        problems=("not_found",),
-    ),
-    Endpoint(
-        method="POST",
-        path=f"{V1}/kill-switch",
-        handler=signals.kill_switch,
-        summary="Stop trading, cancel waiting orders, close positions",
-        access=Access.USER,
-        body=models.KillSwitch,
-        answer=models.Killed,
-    ),
-    Endpoint(
         method="GET",
         path=f"{V1}/broker-connections",
         handler=account.connections,
@@ -389,6 +271,8 @@ ENDPOINTS = [
         body=models.Onboarding,
         answer=models.Settings,
     ),
+    *TRADING,
+    *SIGNALLING,
 ]
 
 
@@ -401,7 +285,12 @@ def routes() -> list[Route]:
 
 
 def _route(path: str, by_method: dict[str, Endpoint]) -> Route:
-    route = Route(path, serves(by_method), methods=list(by_method))
+    # A name of an instrument may hold a slash; nothing comes after it in a path.
+    route = Route(
+        path.replace("{instrument}", "{instrument:path}"),
+        serves(by_method),
+        methods=list(by_method),
+    )
     if route.methods and not all(endpoint.head for endpoint in by_method.values()):
         route.methods.discard("HEAD")
     return route

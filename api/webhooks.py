@@ -25,7 +25,7 @@ async def receive(call: Call) -> Response:
     if body is None:
         return _answer(whole=whole)
     taken = await call.service.intake.take(
-        incoming(digest(call.request.path_params["secret"]), _source(call.request), body)
+        incoming(digest(call.names["webhook_secret"]), _source(call.request), body)
     )
     if taken is Taken.LOST and not call.service.settings.webhook_strict_200:
         raise Problem("database_unavailable")

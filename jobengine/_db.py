@@ -27,7 +27,6 @@ AnyConnection: TypeAlias = Connection | psycopg.Connection[Any]
 Rows = list  # a name for `list` where a call of that name hides it
 R = TypeVar("R")
 
-# jsonb cannot hold U+0000; an even number of backslashes before `\u0000` spells other characters.
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 _JSON_OPTIONS = (
     orjson.OPT_PASSTHROUGH_DATACLASS
@@ -182,9 +181,17 @@ def json(value: object, field: str, item: int | None = None) -> bytes | None:
         raise InvalidArgument(field, f"JSON: {error}", item) from error
     if b"null" in text and _has_nan(value):
         raise InvalidArgument(field, "JSON: NaN and Infinity are not numbers of JSON", item)
-    if b"\\u0000" in text and _NUL.search(text):
+    if holds_nul(text):
         raise InvalidArgument(field, "JSON without the character U+0000", item)
     return text
+
+
+def holds_nul(text: bytes) -> bool:
+    """Tell whether JSON holds the character U+0000, which jsonb cannot.
+
+    An even number of backslashes before `\\u0000` spells other characters.
+    """
+    return b"\\u0000" in text and _NUL.search(text) is not None
 
 
 def _has_nan(value: object) -> bool:

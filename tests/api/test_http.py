@@ -116,6 +116,6 @@ def test_the_log_holds_no_secret(platform_url: str, valkey: EmbeddedValkey) -> N
         log = service.stop()
     assert "GET /api/v1/jobs 200" in log
     assert "GET - 405" in log
-    assert "POST /api/v1/webhooks/tv/{secret} 200" in log
+    assert "POST /api/v1/webhooks/tv/{webhook_secret} 200" in log
     for secret in ("-secret", "private-type", owner.token, agent.key, str(agent.agent_id)):
         assert secret not in log

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -102,6 +103,20 @@ def test_a_client_that_leaves_loses_no_job(owner: User) -> None:
 def comes_and_leaves(agent: Agent) -> None:
     with poll(agent):
         until(lambda: polls_waiting(agent) > 0)
+
+
+def test_claimed_jobs_are_counted_by_the_kind_of_their_queue(owner: User, agent: Agent) -> None:
+    def claimed() -> int:
+        text = agent.service.http.get("/metrics").text
+        assert str(agent.agent_id) not in text
+        found = re.search(r'^jobengine_claimed_total{queue="agent"} (\d+)', text, re.MULTILINE)
+        return int(found[1]) if found else 0
+
+    before = claimed()
+    for _ in range(3):
+        owner.enqueue(agent_id=str(agent.agent_id))
+        agent.next()
+    assert claimed() == before + 3
 
 
 def test_a_newer_poll_of_the_agent_answers_the_older(agent: Agent) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import httpx
@@ -30,7 +31,7 @@ def test_r13_prices_are_set_and_published(agent: Agent, store: redis.Redis) -> N
         heard.psubscribe("prices:*")
         heard.get_message(timeout=10)
         answer = push(agent, PRICES)
-        assert (answer.status_code, answer.json()) == (200, {"received": 2})
+        assert (answer.status_code, answer.json()) == (200, {"received": 2, "subscriptions": []})
         messages = [heard.get_message(timeout=10) for _ in range(4)]
     keys = {f"prices:{place}{name}" for name in PRICES for place in ("", f"{agent.agent_id}:")}
     assert {message["channel"].decode() for message in messages} == keys
@@ -46,7 +47,6 @@ def test_r13_prices_are_set_and_published(agent: Agent, store: redis.Redis) -> N
 @pytest.mark.parametrize(
     "prices",
     [
-        {},
         [],
         {"EURUSD": {"bid": 1}},
         {"EURUSD": {"bid": 0, "ask": 1}},
@@ -67,7 +67,16 @@ def test_prices_out_of_bounds_are_refused_whole(agent: Agent, prices: Any) -> No
 
 def test_quoted_numbers_and_five_hundred_instruments_are_taken(agent: Agent) -> None:
     prices = {f"S{n}": {"bid": "1.5", "ask": 1.5} for n in range(500)}
-    assert push(agent, prices).json() == {"received": 500}
+    assert push(agent, prices).json() == {"received": 500, "subscriptions": []}
+
+
+def test_the_answer_names_what_is_watched_now(agent: Agent, store: redis.Redis) -> None:
+    """An agent without prices of its own hears of the first one, too."""
+    now = time.time() * 1000
+    watched = {"GBPUSD": now + 60_000, "XAUUSD.m": now + 60_000, "EURUSD": now - 1}
+    store.zadd(f"interest:{agent.agent_id}", watched)
+    assert push(agent, PRICES).json()["subscriptions"] == ["GBPUSD", "XAUUSD.m"]
+    assert push(agent, {}).json() == {"received": 0, "subscriptions": ["GBPUSD", "XAUUSD.m"]}
 
 
 def test_without_redis_prices_are_refused_and_agents_work_on(platform_url: str) -> None:

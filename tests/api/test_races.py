@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid4
 
 import psycopg
 import pytest
+from psycopg.pq import TransactionStatus
+from starlette.requests import Request
 
-from api import agent_jobs, calls, keys
-from api.database import as_user
+from api import agent_jobs, calls, keys, orders, tokens
+from api.database import as_user, service_rows
 from api.embedded import EmbeddedValkey
+from api.endpoint import Call
 from api.errors import Problem
 from api.keys import AgentKeys
 from api.metrics import Metrics
 from api.service import Service, running
 from api.settings import Settings
 from jobengine import Job
-from jobengine import calls as engine_calls
 from tests.api.world import PATIENCE, SECRET, Agent, User, until
 
 Work = Callable[[Service], Awaitable[None]]
@@ -69,7 +72,9 @@ def test_a_job_whose_client_left_before_the_answer_waits_again(
 
     async def work(service: Service) -> None:
         job = await claimed(service, agent)
-        await agent_jobs._hand_over(service, job, await client_gone(), ack=False)
+        await agent_jobs._hand_over(
+            service, await let_in(service, agent), job, await client_gone(), ack=False
+        )
 
     inside(work)
     assert owner.job(job_id)["status"] == "pending"
@@ -85,7 +90,9 @@ def test_a_begun_order_asked_for_again_stays_begun_when_the_client_leaves(
     async def work(service: Service) -> None:
         again = await claimed(service, agent, request_id)
         assert again.lease_epoch == begun["lease_epoch"]
-        answer = await agent_jobs._hand_over(service, again, await client_gone(), ack=False)
+        answer = await agent_jobs._hand_over(
+            service, await let_in(service, agent), again, await client_gone(), ack=False
+        )
         assert answer == agent_jobs.NO_JOBS
 
     inside(work)
@@ -201,7 +208,7 @@ def test_a_claim_that_fails_by_a_mistake_fails_its_polls_and_no_others(
 
     async def work(service: Service) -> None:
         holder = await let_in(service, agent)
-        monkeypatch.setattr(engine_calls, "claim", fails)
+        monkeypatch.setattr(calls, "agent_claim", fails)
         with pytest.raises(RuntimeError, match="a mistake"):
             await service.longpoll.poll(holder, seconds=30, request_id=None).answer
         assert (await claimed(service, agent)).job_id == job_id
@@ -232,7 +239,7 @@ def test_an_older_poll_gets_no_job(
 ) -> None:
     """Its client may be gone, as of a connection that broke, while the job is being claimed."""
     job_id = owner.enqueue(agent_id=str(agent.agent_id))
-    claim = engine_calls.claim
+    claim = calls.agent_claim
 
     async def work(service: Service) -> None:
         holder = await let_in(service, agent)
@@ -243,7 +250,7 @@ def test_an_older_poll_gets_no_job(
             newer.append(service.longpoll.poll(holder, seconds=30, request_id=None))
             return await claim(conn, requests=requests)
 
-        monkeypatch.setattr(engine_calls, "claim", overtaken)
+        monkeypatch.setattr(calls, "agent_claim", overtaken)
         assert await service.longpoll.poll(holder, seconds=30, request_id=None).answer is None
         found = await newer[0].answer
         assert found
@@ -270,3 +277,52 @@ def test_a_users_statement_has_eight_seconds_and_the_connection_goes_back_as_it_
                     return
 
     inside(work)
+
+
+def test_a_call_in_one_round_trip_is_the_services_own_and_leaves_the_connection_as_it_was(
+    inside: Inside,
+) -> None:
+    """Its role and its transaction end with it, also where it is refused."""
+
+    async def work(service: Service) -> None:
+        async with service.pool.connection() as conn:
+            before = await who(conn)
+            (found,) = await service_rows(conn, Who, "select current_user::text, 1", {})
+            assert found == Who("service_role", 1)
+            with pytest.raises(psycopg.Error) as refusal:
+                await calls.agent_claim(conn, requests="{}")
+            assert refusal.value.sqlstate == "JE002"
+            assert await who(conn) == before
+            assert conn.info.transaction_status == TransactionStatus.IDLE
+
+    inside(work)
+
+
+def test_an_order_that_was_put_in_is_named_where_it_cannot_be_read(
+    owner: User, inside: Inside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever is told of an outage then knows what to ask for after it."""
+    order_id = uuid4()
+
+    async def away(*_: Any, **__: Any) -> None:
+        raise psycopg.OperationalError("the server closed the connection")
+
+    async def work(service: Service) -> None:
+        user = tokens.User(owner.user_id, {"sub": str(owner.user_id), "role": "authenticated"})
+        call = Call(Request({"type": "http"}), service, {}, {}, None, None, user, None)
+        monkeypatch.setattr(calls, "order_get", away)
+        with pytest.raises(Problem, match="database_unavailable") as refusal:
+            await orders._order(call, order_id)
+        assert refusal.value.more == {"order_id": order_id}
+
+    inside(work)
+
+
+@dataclass
+class Who:
+    role: str
+    number: int
+
+
+async def who(conn: Any) -> Any:
+    return await (await conn.execute("select current_user")).fetchone()

@@ -50,7 +50,8 @@ class World:
 
     def waiting(self, key: str = SPOOL) -> int:
         with redis.Redis.from_url(self.valkey.url) as client:
-            return client.llen(key)  # type: ignore[return-value]
+            found: int = client.llen(key)
+            return found
 
     def without_postgres(self, meanwhile: Callable[[], object]) -> None:
         self.postgres.kill()

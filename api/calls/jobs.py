@@ -1,0 +1,79 @@
+"""Jobs."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from api import models
+from api.calls._rows import json, many, row
+from api.database import Connection, service_rows
+from jobengine import Job
+from jobengine.records import Held, Started
+
+
+async def job_get(conn: Connection, *, job_id: UUID) -> models.Job | None:
+    found = await many(
+        conn,
+        models.Job,
+        "select * from public.job_get(p_job_id => %(job_id)s)",
+        {"job_id": job_id},
+    )
+    return found[0] if found else None
+
+
+async def job_list(
+    conn: Connection,
+    *,
+    status: str | None,
+    job_type: str | None,
+    before: UUID | None,
+    limit: int,
+) -> list[models.Job]:
+    return await many(
+        conn,
+        models.Job,
+        """select * from public.job_list(p_status => %(status)s, p_job_type => %(job_type)s,
+            p_before => %(before)s, p_limit => %(limit)s)""",
+        {"status": status, "job_type": job_type, "before": before, "limit": limit},
+    )
+
+
+async def job_cancel(conn: Connection, *, job_id: UUID, reason: str | None) -> dict[str, Any]:
+    return await row(
+        conn,
+        "select * from public.job_cancel(p_job_id => %(job_id)s, p_reason => %(reason)s)",
+        {"job_id": job_id, "reason": reason},
+    )
+
+
+async def job_create(conn: Connection, *, new: models.NewJob) -> dict[str, Any]:
+    return await row(
+        conn,
+        """select * from public.job_create(p_job_type => %(job_type)s, p_input => %(input)s,
+            p_agent_id => %(agent_id)s, p_broker_connection_id => %(broker_connection_id)s,
+            p_parent_type => %(parent_type)s, p_parent_id => %(parent_id)s,
+            p_dedup_key => %(dedup_key)s, p_live_key => %(live_key)s,
+            p_expires_in => %(expires_in)s)""",
+        {**new.model_dump(exclude={"input_data"}), "input": json(new.input_data)},
+    )
+
+
+async def agent_claim(conn: Connection, *, requests: str) -> list[Job]:
+    return await service_rows(
+        conn,
+        Job,
+        "select * from public.agent_claim(p_requests => %(requests)s)",
+        {"requests": requests},
+    )
+
+
+async def agent_start(conn: Connection, *, agent_id: UUID, lease: Held) -> Started:
+    (found,) = await service_rows(
+        conn,
+        Started,
+        """select * from public.agent_start(p_agent_id => %(agent_id)s,
+            p_job_ids => %(job_ids)s, p_lease_epochs => %(lease_epochs)s)""",
+        {"agent_id": agent_id, "job_ids": [lease.job_id], "lease_epochs": [lease.lease_epoch]},
+    )
+    return found
