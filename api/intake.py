@@ -32,6 +32,7 @@ from api.spool import Kept, Spool, SpoolUnavailable
 
 log = logging.getLogger("api.webhooks")
 
+CONNECTION_SECONDS = 0.2  # for a connection: who waits longer waits for a server that is gone
 DIRECT_SECONDS = 1.0  # what an alert may wait for the database; TradingView waits three
 IDLE_SECONDS = 0.5
 AGAIN_SECONDS = 0.2
@@ -187,7 +188,7 @@ class Intake:
             task.exception()  # looked at: whoever waited has gone
 
     async def _decide(self, alert: Incoming) -> Decision:
-        async with as_service(self._pool) as conn:
+        async with as_service(self._pool, wait=CONNECTION_SECONDS) as conn:
             (decision,) = await calls.signals_receive(conn, alerts=[alert.arguments()])
         return decision
 

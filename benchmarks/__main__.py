@@ -8,13 +8,15 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks import bulk, drain, machine
+from benchmarks import bulk, drain, machine, webhooks
 from benchmarks.pgbench import PgbenchError
 from benchmarks.report import as_json, as_markdown
 from benchmarks.scenario import Lab
 from benchmarks.server import serve
 
-SCENARIOS = {scenario.name: scenario for scenario in (bulk.SCENARIO, drain.SCENARIO)}
+SCENARIOS = {
+    scenario.name: scenario for scenario in (bulk.SCENARIO, drain.SCENARIO, webhooks.SCENARIO)
+}
 
 
 def main(arguments: Sequence[str]) -> None:
