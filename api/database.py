@@ -77,8 +77,8 @@ async def service_rows(
 
 
 @asynccontextmanager
-async def as_service(pool: Pool, *, wait: float | None = None) -> AsyncIterator[Connection]:
-    """Yield a connection whose transaction is the service's own; `wait` so long for it."""
-    async with pool.connection(wait) as conn, conn.transaction():
+async def as_service(pool: Pool) -> AsyncIterator[Connection]:
+    """Yield a connection whose transaction is the service's own."""
+    async with pool.connection() as conn, conn.transaction():
         await conn.execute(_AS, _SERVICE)
         yield conn

@@ -188,9 +188,8 @@ class Intake:
             task.exception()  # looked at: whoever waited has gone
 
     async def _decide(self, alert: Incoming) -> Decision:
-        async with as_service(self._pool, wait=CONNECTION_SECONDS) as conn:
-            (decision,) = await calls.signals_receive(conn, alerts=[alert.arguments()])
-        return decision
+        async with self._pool.connection(CONNECTION_SECONDS) as conn:
+            return await calls.signal_receive(conn, alert=alert.arguments())
 
     async def _spooled(self, alert: Incoming) -> Taken:
         self._begun += 1

@@ -51,10 +51,14 @@ PATIENCE = 60.0
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """A service of its own on servers of its own, with a strategy and its agent."""
+    """A service of its own on servers of its own, with two strategies.
+
+    The orders of `filled` go to the agent, those of `path` wait for one.
+    """
 
     postgres: EmbeddedPostgres
     address: str
+    filled: str
     path: str
     token: str
     agent: str
@@ -139,18 +143,30 @@ def _made(postgres: EmbeddedPostgres, address: str, secret: str) -> World:
     with httpx.Client(base_url=f"{address}/api/v1", timeout=PATIENCE) as http:
         http.headers["Authorization"] = f"Bearer {token}"
         http.post("/onboarding/complete")
-        account = http.post("/broker-connections", json={"name": "demo"}).json()["id"]
-        agent = {"name": "vps", "broker_connection_id": account}
+        accounts = [_account(http), _account(http)]
+        agent = {"name": "vps", "broker_connection_id": accounts[0]}
         paired = http.post("/agents/pair", json=agent).json()
-        made = http.post("/strategies", json={"name": "s", "expires_in": 0}).json()
+        filled, loaded = (_strategy(http, account) for account in accounts)
     return World(
         postgres=postgres,
         address=address,
-        path=urlsplit(made["webhook_url"]).path,
+        filled=filled,
+        path=loaded,
         token=token,
         agent=f"{address}/api/v1/agents/{paired['agent_id']}",
         key=paired["agent_key"],
     )
+
+
+def _account(http: httpx.Client) -> str:
+    found: str = http.post("/broker-connections", json={"name": "demo"}).json()["id"]
+    return found
+
+
+def _strategy(http: httpx.Client, account: str) -> str:
+    values = {"name": "s", "expires_in": 0, "broker_connection_id": account}
+    url: str = http.post("/strategies", json=values).json()["webhook_url"]
+    return urlsplit(url).path
 
 
 # The load
@@ -238,7 +254,7 @@ def filled(target: World, count: int) -> Sample:
             for _ in range(count):
                 asked = asyncio.create_task(_fill(http, target.agent))
                 await asyncio.sleep(0.02)  # the poll waits when the alert comes
-                await line.post(target.path, _body())
+                await line.post(target.filled, _body())
                 await asked
         line.close()
 

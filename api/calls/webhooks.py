@@ -11,7 +11,7 @@ from psycopg.rows import args_row, scalar_row
 from api import models
 from api.alerts import Alert
 from api.calls._rows import json, many, one, scalar
-from api.database import Connection
+from api.database import Connection, service_rows
 from api.records import Decision
 
 
@@ -108,17 +108,25 @@ async def strategy_test(
     )
 
 
+_RECEIVE = """select * from public.signal_receive(p_secret_digest => %(secret_digest)s,
+    p_signal_id => %(signal_id)s, p_received_at => %(received_at)s, p_payload => %(payload)s,
+    p_dedup_key => %(dedup_key)s, p_symbol => %(symbol)s, p_action => %(action)s,
+    p_volume => %(volume)s, p_sl => %(sl)s, p_tp => %(tp)s, p_price => %(price)s,
+    p_source_ip => %(source_ip)s::inet)"""
+
+
+async def signal_receive(conn: Connection, *, alert: Mapping[str, Any]) -> Decision:
+    """Call it in a transaction of the service's own, in one round trip."""
+    (decision,) = await service_rows(conn, Decision, _RECEIVE, alert)
+    return decision
+
+
 async def signals_receive(
     conn: Connection, *, alerts: Sequence[Mapping[str, Any]]
 ) -> list[Decision]:
-    """Call `signal_receive` for each, in order, without a round trip between them."""
-    query = """select * from public.signal_receive(p_secret_digest => %(secret_digest)s,
-        p_signal_id => %(signal_id)s, p_received_at => %(received_at)s, p_payload => %(payload)s,
-        p_dedup_key => %(dedup_key)s, p_symbol => %(symbol)s, p_action => %(action)s,
-        p_volume => %(volume)s, p_sl => %(sl)s, p_tp => %(tp)s, p_price => %(price)s,
-        p_source_ip => %(source_ip)s::inet)"""
+    """Call it for each, in order, without a round trip between them."""
     async with conn.cursor(row_factory=args_row(Decision)) as cursor:
-        await cursor.executemany(query, alerts, returning=True)
+        await cursor.executemany(_RECEIVE, alerts, returning=True)
         return [row async for result in cursor.results() for row in await result.fetchall()]
 
 
