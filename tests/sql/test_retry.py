@@ -192,6 +192,7 @@ def test_the_parents_hear_first_that_a_job_waits_again(engine: Engine, parents: 
         "error_code": None,
         "error_message": None,
         "meta": {"m": 1},
+        "agent_id": None,
     }
 
 

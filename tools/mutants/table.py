@@ -13,6 +13,7 @@ from tools.mutants.bugs import (
     parents,
     rights,
     sweeps,
+    trading,
     workers,
 )
 from tools.mutants.record import Mutant
@@ -29,6 +30,7 @@ THEMES: dict[str, tuple[Mutant, ...]] = {
     "Rights": rights.BUGS,
     "The library": library.BUGS,
     "Workers": workers.BUGS,
+    "Trading": trading.BUGS,
 }
 
 BUGS = {mutant.name: mutant for theme in THEMES.values() for mutant in theme}

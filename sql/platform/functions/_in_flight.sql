@@ -8,7 +8,6 @@
 create or replace function public._in_flight(p_user_id uuid) returns bigint
 language sql
 stable
-security definer
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 set enable_hashjoin = off

@@ -20,7 +20,9 @@ as $$
     order by b.id
     for no key update;
     with change as (
-        select j.*, o.retcode, nullif(nullif(j.output ->> 'deal_id', ''), '0') as deal_id,  -- 0: the terminal's none
+        select j.*, o.retcode,
+               case when j.status = 'completed' then
+                   nullif(nullif(j.output ->> 'deal_id', ''), '0') end as deal_id,  -- 0: the terminal's none
                coalesce(public._uuid(j.agent_id), public._uuid(j.meta ->> 'agent_id')) as holder,
                public._uuid(j.meta ->> 'broker_connection_id') as account,
                coalesce(public._uuid(j.meta ->> 'parent_id'), public._uuid(j.input ->> 'signal_id')) as named_signal,
@@ -34,10 +36,10 @@ as $$
         from unnest(p_jobs) j
         cross join lateral (select public._integer(j.output -> 'retcode') as retcode) o
     ), told as (
-        select c.job_id, 'reconciled' as event, true as first
+        select c.job_id, 'reconciled' as event, 1 as place, false as filled
         from change c where c.prior_status = 'unknown' and c.status in ('completed', 'failed')
         union all
-        select c.job_id, c.event, false
+        select c.job_id, c.event, 2, c.status = 'completed'
         from change c
         where c.status <> 'completed'
            or c.output -> 'resolved_by' is distinct from '"deals"'
@@ -55,12 +57,12 @@ as $$
            coalesce(public._number(j.output -> 'fill_price'), public._number(j.output -> 'closed_price')),
            public._number(j.input -> 'sl'), public._number(j.input -> 'tp'), j.retcode,
            coalesce(j.output ->> 'broker_order_id', j.output ->> 'ticket'),
-           case when not t.first then j.deal_id end,
+           case when t.filled then j.deal_id end,
            coalesce(j.output ->> 'position_id', j.input ->> 'ticket'),
-           case when not t.first then public._number(j.output -> 'pnl') end,
-           case when not t.first then public._number(j.output -> 'commission') end,
-           case when not t.first then public._number(j.output -> 'swap') end,
-           case when not t.first then public._integer(j.output -> 'latency' -> 'filled_ms') end,
+           case when t.filled then public._number(j.output -> 'pnl') end,
+           case when t.filled then public._number(j.output -> 'commission') end,
+           case when t.filled then public._number(j.output -> 'swap') end,
+           case when t.filled then public._integer(j.output -> 'latency' -> 'filled_ms') end,
            case when j.status in ('completed', 'failed') then 'agent' else 'platform' end,
            jsonb_strip_nulls(jsonb_build_object(
                'output', j.output, 'error_code', j.error_code, 'error_message', j.error_message,
@@ -70,6 +72,6 @@ as $$
     from told t
     join change j on j.job_id = t.job_id
     left join public.tv_signals s on s.id = j.named_signal and s.user_id = j.tenant_id
-    order by j.job_id, t.first desc
+    order by j.job_id, t.place
     on conflict (broker_connection_id, deal_id) do nothing
 $$;

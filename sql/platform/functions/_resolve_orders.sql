@@ -58,7 +58,7 @@ begin
         return 0;
     end if;
     return (
-        select count(*) from jobengine.finish(
+        select count(*)::integer from jobengine.finish(
             p_job_ids => v_job_ids, p_lease_epochs => v_epochs,
             p_outcomes => array_fill('completed'::text, array[cardinality(v_job_ids)]), p_outputs => v_outputs) f
         where f.verdict in ('ok', 'settle_failed'));

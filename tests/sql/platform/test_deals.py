@@ -222,6 +222,15 @@ def test_a_comment_is_an_id_in_base32(pdb: Db) -> None:
 # -- unknown orders
 
 
+def test_what_an_unknown_order_says_of_a_deal_is_no_deal(pdb: Db, trader: User) -> None:
+    job_id = order(pdb, trader)["job_id"]
+    assert finish(pdb, sent(pdb, trader), "unknown", FILL) == "ok"
+    assert events(pdb, job_id)[3:] == [("unknown", None)]
+    assert losses(pdb, trader.id) == []
+    assert report(pdb, trader.agent, deal("d1", NOON, comment=comment(job_id))) == (1, 1, 1)
+    assert losses(pdb, trader.id) == [(DAY, -0.7, None)]
+
+
 def test_a_deal_resolves_an_unknown_order(pdb: Db, trader: User, still: Clock) -> None:
     job_id = unknown_order(pdb, trader, still)
     first = deal("d1", NOON, comment=comment(job_id))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -244,8 +245,37 @@ def test_a_signal_of_before_us_lets_go_of_the_old_job(url: str) -> None:
     assert tuple(found.values()) == (None, "0.50000000")
 
 
+def test_an_older_install_gets_what_trading_needs(url: str, files: Path) -> None:
+    """Nothing has written these rows: the functions that could are dropped, or never were."""
+    new = files / "migrations" / BOTH[4]
+    text = new.read_text()
+    new.unlink()
+    asyncio.run(install(url))
+    with connected(url) as db:
+        user = new_trader(db)
+        db.execute(
+            "insert into public.idempotency_key (user_id, key, request_hash, created_at, begun_at)"
+            " values (%s, 'k', 'h', now(), now())",
+            (user.id,),
+        )
+        db.execute("insert into public.daily_pnl (user_id, day) values (%s, now())", (user.id,))
+        db.execute(
+            "create function public.idempotency_begin(uuid, text, bytea) returns integer"
+            " language sql as 'select 1'"
+        )
+    new.write_text(text)
+    assert asyncio.run(install(url)) == (BOTH[4],)
+    with connected(url) as db:
+        call(db, "agent_heartbeat", agent_id=user.agent)
+        made = call(
+            db, "order_create", user=user.id, symbol="EURUSD", side="buy", volume=Decimal(1)
+        )
+        assert made[0]["agent_id"] == user.agent
+        assert row(db, "select to_regproc('public.idempotency_begin') as gone")["gone"] is None
+
+
 def test_a_migration_that_fails_leaves_nothing(url: str, files: Path) -> None:
-    (files / "migrations" / "0003_broken.sql").write_text("select 1 / 0")
+    (files / "migrations" / "0009_broken.sql").write_text("select 1 / 0")
     with pytest.raises(EngineError, match="division by zero"):
         asyncio.run(install(url))
     with psycopg.connect(url) as conn:
@@ -268,10 +298,10 @@ def test_an_edited_migration_is_refused(url: str, files: Path) -> None:
 def test_a_newer_database_is_refused(
     url: str, files: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (files / "migrations" / "0003_more.sql").write_text("select 1")
+    (files / "migrations" / "0009_more.sql").write_text("select 1")
     asyncio.run(install(url))
     monkeypatch.undo()
-    with pytest.raises(SchemaMismatch, match=r"newer than this library: it has 0003_more\.sql"):
+    with pytest.raises(SchemaMismatch, match=r"newer than this library: it has 0009_more\.sql"):
         asyncio.run(install(url))
 
 

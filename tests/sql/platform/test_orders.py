@@ -27,6 +27,7 @@ from tests.sql.platform.helpers import (
     one,
     refused,
     row,
+    wait_until_blocked,
     work,
 )
 from tests.sql.platform.trading import (
@@ -643,16 +644,16 @@ def test_the_orders_of_a_minute(pdb: Db, trader: User, still: Clock) -> None:
 
 
 def test_orders_at_once_are_counted_one_by_one(pdb: Db, platform_url: str, trader: User) -> None:
-    limit(pdb, trader, max_orders_per_minute=3)
-
-    def ask(db: Db) -> str:
-        try:
-            order(db, trader)
-        except psycopg.Error as error:
-            return str(error).partition("\n")[0]
-        return "ok"
-
-    assert sorted(at_once(platform_url, ask)) == ["ok"] * 3 + ["rate_limited"] * 5
+    limit(pdb, trader, max_orders_per_minute=1)
+    with (
+        psycopg.connect(platform_url, autocommit=True, row_factory=dict_row) as conn,
+        ThreadPoolExecutor(1) as threads,
+    ):
+        with pdb.transaction():
+            order(pdb, trader)
+            second = threads.submit(gated, conn, trader)
+            wait_until_blocked(pdb, conn.info.backend_pid)
+        assert second.result(timeout=60) == "rate_limited"
 
 
 def positions(db: Db, user: User, count: int) -> None:
