@@ -187,10 +187,8 @@ def json(value: object, field: str, item: int | None = None) -> bytes | None:
 
 
 def holds_nul(text: bytes) -> bool:
-    """Tell whether JSON holds the character U+0000, which jsonb cannot.
-
-    An even number of backslashes before `\\u0000` spells other characters.
-    """
+    """Tell whether JSON holds the character U+0000, which jsonb cannot."""
+    # An even number of backslashes before `\u0000` spells other characters.
     return b"\\u0000" in text and _NUL.search(text) is not None
 
 
