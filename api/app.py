@@ -21,6 +21,7 @@ from api.openapi import document
 from api.routes import ENDPOINTS, routes
 from api.service import Service, running
 from api.settings import Settings
+from api.stream import ROUTE
 
 _HTTP_CODES = {404: "not_found", 405: "method_not_allowed"}
 
@@ -45,7 +46,7 @@ def create_app(settings: Settings) -> Starlette:
             yield {"service": service}
 
     app = Starlette(
-        routes=routes(),
+        routes=[*routes(), ROUTE],
         lifespan=lifespan,
         middleware=_middleware(settings, metrics),
         exception_handlers={HTTPException: _refused_by_router},

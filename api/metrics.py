@@ -42,13 +42,13 @@ class Metrics:
         return "\n".join([*self._lines(), *(source().rstrip("\n") for source in self.sources), ""])
 
     def _lines(self) -> Iterator[str]:
-        yield from _family("api_requests_total", "counter", self._requests())
-        yield from _family("api_request_seconds", "histogram", self._seconds())
-        yield from _family("api_jobs_delivered_total", "counter", [("", self.jobs_delivered)])
-        yield from _family("api_jobs_given_back_total", "counter", [("", self.jobs_given_back)])
-        yield from _family("api_prices_total", "counter", [("", self.prices)])
-        yield from _family("api_alerts_total", "counter", self._alerts())
-        yield from _family("api_polls_waiting", "gauge", [("", self.waiting())])
+        yield from family("api_requests_total", "counter", self._requests())
+        yield from family("api_request_seconds", "histogram", self._seconds())
+        yield from family("api_jobs_delivered_total", "counter", [("", self.jobs_delivered)])
+        yield from family("api_jobs_given_back_total", "counter", [("", self.jobs_given_back)])
+        yield from family("api_prices_total", "counter", [("", self.prices)])
+        yield from family("api_alerts_total", "counter", self._alerts())
+        yield from family("api_polls_waiting", "gauge", [("", self.waiting())])
 
     def _alerts(self) -> Iterator[tuple[str, float]]:
         for outcome, count in sorted(self.alerts.items()):
@@ -71,7 +71,7 @@ class Metrics:
             yield f'_count{{route="{route}"}}', count
 
 
-def _family(name: str, kind: str, samples: Iterable[tuple[str, float]]) -> Iterator[str]:
+def family(name: str, kind: str, samples: Iterable[tuple[str, float]]) -> Iterator[str]:
     yield f"# TYPE {name} {kind}"
     for suffix, value in samples:
         yield f"{name}{suffix} {value}"

@@ -28,6 +28,7 @@ log = logging.getLogger("api.redis")
 
 CHANGED = "agents:changed"
 PRICE_SECONDS = 7 * 24 * 3600  # a price stays so long: a weekend, not the life of the server
+INTEREST_SECONDS = 60  # a key of what is watched stays so long without a renewal
 TIMEOUT = 2.0  # seconds for a command
 QUIET_SECONDS = 5.0  # the subscription is asked so often whether it lives
 AGAIN_SECONDS = 1.0
@@ -101,6 +102,27 @@ class RedisStore:
             await self._client.set(key, value, ex=seconds)
         except (RedisError, OSError) as error:
             log.warning("nothing can be kept: %s", error)
+
+    async def put_interest(
+        self, watched: Mapping[UUID, Mapping[str, int]], left: Mapping[UUID, Mapping[str, int]]
+    ) -> None:
+        """Write until when (unix ms) an agent's prices are watched: `interest:<agent id>`.
+
+        What is in `left` is never made to last longer. `prices_unavailable` where it fails.
+        """
+        now = time.time_ns() // 1_000_000
+        async with self._client.pipeline(transaction=False) as pipeline:
+            for agent_id, expiries in watched.items():
+                pipeline.zadd(f"interest:{agent_id}", dict(expiries))
+                pipeline.expire(f"interest:{agent_id}", INTEREST_SECONDS)
+            for agent_id, expiries in left.items():
+                pipeline.zadd(f"interest:{agent_id}", dict(expiries), xx=True, lt=True)
+            for agent_id in watched.keys() | left.keys():
+                pipeline.zremrangebyscore(f"interest:{agent_id}", "-inf", now)
+            try:
+                await pipeline.execute()
+            except (RedisError, OSError) as error:
+                raise Problem("prices_unavailable") from error
 
     async def announce(self, agent_id: UUID) -> None:
         """Tell all processes that an agent's key changed; deaf ones ask the database soon."""

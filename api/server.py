@@ -11,7 +11,9 @@ from starlette.applications import Starlette
 from api.app import create_app
 from api.service import Service
 from api.settings import Settings
+from api.stream.protocol import Link
 
+WEBSOCKET_BYTES = 64 * 1024  # above what is answered with a reason (api.stream.messages)
 GRACE_SECONDS = 20  # how long requests that work may take after the signal
 
 
@@ -26,6 +28,9 @@ class Server(uvicorn.Server):
             access_log=False,  # it prints whole URLs; api.middleware logs without secrets
             server_header=False,
             timeout_graceful_shutdown=GRACE_SECONDS,
+            ws=Link,
+            ws_max_size=WEBSOCKET_BYTES,
+            ws_per_message_deflate=False,  # costs memory and time per client, for 100 bytes
         )
         super().__init__(config)
         self._app = app

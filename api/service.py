@@ -18,6 +18,7 @@ from api.presence import Presence
 from api.redis_store import RedisStore
 from api.settings import Settings
 from api.spool import Spool
+from api.stream import PriceStream
 from api.tokens import Tokens
 from jobengine import Counters, Housekeeping, JobEngine
 from jobengine._cancelling import cancelled
@@ -42,11 +43,13 @@ class Service:
     presence: Presence
     longpoll: LongPoll
     intake: Intake
+    stream: PriceStream
 
     def forget(self, agent_id: UUID | None) -> None:
         """Have the agent show its key again, and the database asked about it; None: all agents."""
         self.keys.forget(agent_id)
         self.longpoll.forget(agent_id)
+        self.stream.forget(agent_id)
 
     def close_polls(self) -> None:
         """Answer everybody who waits: the process is about to end."""
@@ -83,17 +86,21 @@ def _service(settings: Settings, metrics: Metrics, pool: Pool, engine: JobEngine
     )
     longpoll = LongPoll(engine)
     metrics.waiting = lambda: longpoll.waiting
+    tokens = Tokens(settings)
+    stream = PriceStream(settings, pool, redis, tokens)
+    metrics.sources.append(stream.text)
     return Service(
         settings=settings,
         metrics=metrics,
         pool=pool,
         engine=engine,
         redis=redis,
-        tokens=Tokens(settings),
+        tokens=tokens,
         keys=keys,
         presence=Presence(pool),
         longpoll=longpoll,
         intake=Intake(pool, Spool(redis.client), metrics),
+        stream=stream,
     )
 
 
@@ -105,6 +112,7 @@ def _works(service: Service) -> list[Callable[[], Awaitable[None]]]:
         service.intake.drain,
         service.intake.refresh,
         Housekeeping(service.engine, sweep_every=SWEEP_SECONDS).run,
+        *service.stream.works,
     ]
 
 

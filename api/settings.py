@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 HIGHEST_PORT = 65535
@@ -22,7 +22,9 @@ class Settings:
     `jwt_secret` verifies HS256 tokens, the keys of `jwks_url` ES256 and RS256 ones; one of the two
     is there. `cors_origins` are the browsers' origins that may call. `base_url` is where webhooks
     reach the service, by default where the strategy was made from; with `webhook_strict_200` they
-    are answered 200 even if an alert is lost.
+    are answered 200 even if an alert is lost. A process holds `stream_clients` WebSockets at once.
+    With the `price_scope` `shared`, who has no agent sees what anybody's agent pushed last; with
+    `agent`, nothing.
     """
 
     database_url: str
@@ -38,6 +40,8 @@ class Settings:
     pool_size: int = 10
     bcrypt_cost: int = 12
     key_failures: int = 10
+    stream_clients: int = 5000
+    price_scope: str = "agent"
 
     def __post_init__(self) -> None:
         """Refuse what would let anybody in, or nobody."""
@@ -68,6 +72,8 @@ class Settings:
             cors_origins=tuple(filter(None, (o.strip() for o in origins.split(",")))),
             pool_size=_number(environment, "DATABASE_POOL_SIZE", 10, range(3, 1001)),
             key_failures=_number(environment, "AGENT_KEY_FAILURES", 10, range(1, 1_000_001)),
+            stream_clients=_number(environment, "STREAM_CLIENTS", 5000, range(1, 1_000_001)),
+            price_scope=_word(environment, "PRICE_SCOPE", ("agent", "shared")),
             bcrypt_cost=_number(environment, "AGENT_KEY_BCRYPT_COST", 12, BCRYPT_COSTS),
         )
 
@@ -104,3 +110,11 @@ def _number(environment: Mapping[str, str], name: str, default: int, allowed: ra
     if text.isascii() and text.isdigit() and int(text) in allowed:
         return int(text)
     raise SettingsError(f"{name} is a number from {allowed[0]} to {allowed[-1]}, not {text!r}.")
+
+
+def _word(environment: Mapping[str, str], name: str, allowed: Sequence[str]) -> str:
+    """Return the word that is set; the first allowed one is the default."""
+    text = environment.get(name) or allowed[0]
+    if text in allowed:
+        return text
+    raise SettingsError(f"{name} is {' or '.join(allowed)}, not {text!r}.")

@@ -43,6 +43,7 @@ class User:
 
     user_id: UUID
     claims: Mapping[str, Any]
+    expires: float  # seconds since 1970
 
 
 class Tokens:
@@ -103,7 +104,7 @@ def _user(claims: Mapping[str, Any]) -> User:
         raise Problem("token_invalid")
     user_id = UUID(claims["sub"])
     told = {name: claims[name] for name in ("aud", "email") if isinstance(claims.get(name), str)}
-    return User(user_id, {**told, "sub": str(user_id), "role": ROLE})
+    return User(user_id, {**told, "sub": str(user_id), "role": ROLE}, float(claims["exp"]))
 
 
 class Keys:

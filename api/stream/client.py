@@ -1,0 +1,105 @@
+"""One connected client: a slot per instrument for what its connection does not take yet."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from api.stream.counts import Counts
+from api.stream.messages import BAD_MESSAGE, SLOW, Closing
+from api.stream.protocol import Link
+
+if TYPE_CHECKING:
+    from api.stream.viewers import Viewer
+
+SEND_SECONDS = 5.0  # how long a client may take no byte
+MESSAGES_PER_SECOND = 10
+
+
+class Client:
+    """Writes to one connection: at once, or as soon as it takes something again.
+
+    Of an instrument only the newest price waits. `paused` and `resumed` are called by the link.
+    """
+
+    __slots__ = (
+        "_allowance",
+        "_counted",
+        "_counts",
+        "_link",
+        "_loop",
+        "_slots",
+        "_timer",
+        "expires",
+        "instruments",
+        "spoke",
+        "viewer",
+    )
+
+    def __init__(self, link: Link, counts: Counts) -> None:
+        self._link = link
+        self._counts = counts
+        self._loop = link.loop
+        self._slots: dict[object, bytes] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._allowance = float(MESSAGES_PER_SECOND)
+        self._counted = self.spoke = self._loop.time()
+        self.instruments: dict[str, None] = {}
+        self.viewer: Viewer | None = None
+        self.expires = float("inf")  # when its token does, in seconds since 1970
+        link.writer = self
+
+    def post(self, message: bytes, slot: object = None) -> None:
+        """Write a frame, or keep it; in a slot, an instrument's, it takes the older one's place."""
+        if not self._slots and self._link.takes:
+            self._write(message)
+            return
+        slot = slot or object()
+        self._counts.conflated += slot in self._slots
+        self._slots[slot] = message
+
+    def withdraw(self, instrument: str) -> None:
+        """Do not send what waits of the instrument."""
+        self._slots.pop(instrument, None)
+
+    def spend(self) -> None:
+        """Count a message of the client's; Closing 4400 for more than ten a second."""
+        now = self._loop.time()
+        gained = (now - self._counted) * MESSAGES_PER_SECOND
+        self._allowance = min(self._allowance + gained, MESSAGES_PER_SECOND) - 1
+        self._counted = now
+        if self._allowance < 0:
+            raise Closing(BAD_MESSAGE, f"at most {MESSAGES_PER_SECOND} messages a second")
+
+    def end(self, code: int, reason: str = "") -> None:
+        """Close the connection; nothing that waits is sent before."""
+        self.forget()
+        self._link.end(code, reason)
+
+    def forget(self) -> None:
+        """Keep nothing more: the connection is at its end."""
+        self._slots.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def paused(self) -> None:
+        if self._timer is None:
+            self._timer = self._loop.call_later(SEND_SECONDS, self._stalled)
+
+    def resumed(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        while self._slots and self._link.takes:
+            self._write(self._slots.pop(next(iter(self._slots))))
+
+    def _write(self, message: bytes) -> None:
+        if self._link.write(message):
+            self._counts.delivered += 1
+            self.spoke = self._loop.time()
+
+    def _stalled(self) -> None:
+        self._timer = None
+        self._counts.slow += 1
+        self.end(SLOW, "the client does not read")

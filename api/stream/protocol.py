@@ -1,0 +1,118 @@
+"""uvicorn's WebSocket connection, with what ASGI does not offer.
+
+A frame that was made once is written to many connections without an await; one is told when its
+client stops reading; and no end of a connection waits for a client that does not read.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+from asyncio.transports import BaseTransport
+from typing import Any, Protocol
+
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+
+from api.stream.messages import GOING_AWAY
+
+EXTENSION = "api.link"
+CLOSE_SECONDS = 5.0  # how long a client may take to answer the close; then it is cut off
+SHUTDOWN_SECONDS = 2.0
+# What the kernel keeps for a client (it doubles it): prices in there cannot be replaced by newer
+# ones. Nothing waits in the process itself.
+SEND_BUFFER = 32 * 1024
+
+_log = logging.getLogger("api.stream.connection")
+# uvicorn's lines about connections hold the URL, and the URL a token.
+_log.addFilter(lambda record: record.levelno >= logging.WARNING)
+
+
+class Writer(Protocol):
+    """Who writes to a link: is told when it can, and when it cannot."""
+
+    def paused(self) -> None: ...
+
+    def resumed(self) -> None: ...
+
+
+class Link(WebSocketsSansIOProtocol):
+    """One connection; the endpoint finds it among the scope's extensions."""
+
+    writer: Writer | None = None
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.logger = _log
+
+    @property
+    def takes(self) -> bool:
+        """Tell whether a frame would go out now."""
+        return self.writable.is_set()
+
+    def write(self, frame: bytes) -> bool:
+        """Write a whole frame; False where the connection is at its end."""
+        if self.close_sent or self.transport.is_closing():
+            return False
+        self.transport.write(frame)
+        return True
+
+    def end(self, code: int, reason: str = "", seconds: float = CLOSE_SECONDS) -> None:
+        """Close; a client that does not answer in time, or does not even read it, is cut off."""
+        if self.close_sent or self.transport.is_closing():
+            return
+        self.stop_keepalive()
+        self.queue.put_nowait({"type": "websocket.disconnect", "code": code, "reason": reason})
+        self.conn.send_close(code, reason)
+        self.transport.write(b"".join(self.conn.data_to_send()))
+        self.close_sent = True
+        if self.read_paused:
+            self.read_paused = False
+            self.transport.resume_reading()
+        self.close_timer = self.loop.call_later(seconds, self.transport.abort)
+
+    # What uvicorn and asyncio call
+
+    def connection_made(self, transport: BaseTransport) -> None:
+        super().connection_made(transport)
+        self.transport.get_extra_info("socket").setsockopt(
+            socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER
+        )
+        self.transport.set_write_buffer_limits(high=0)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self.conn.handshake_exc is not None and not self.handshake_initiated:
+            self.transport.abort()  # a line of more than 8 KiB; uvicorn would wait for ever
+
+    async def run_asgi(self) -> None:
+        self.scope["extensions"][EXTENSION] = self  # type: ignore[assignment]
+        await super().run_asgi()
+        if self.close_timer is None and not self.disconnected:
+            self.close_timer = self.loop.call_later(CLOSE_SECONDS, self.transport.abort)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        if self.writer is not None:
+            self.writer.paused()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self.writer is not None:
+            self.writer.resumed()
+
+    def handle_ping(self) -> None:
+        pong = b"".join(self.conn.data_to_send())
+        if self.takes:  # who pings and does not read gets no answers to keep
+            self.transport.write(pong)
+
+    def keepalive_timeout(self) -> None:
+        self.pong_timer = self.pending_ping_payload = None
+        self.transport.abort()
+
+    def shutdown(self) -> None:
+        if self.close_sent:
+            return  # its time runs
+        if self.handshake_complete:
+            self.end(GOING_AWAY, "the service ends", SHUTDOWN_SECONDS)
+        else:
+            super().shutdown()

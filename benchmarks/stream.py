@@ -1,0 +1,274 @@
+"""How long a price takes from an agent's push to a thousand clients, and who can hold it up."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import secrets
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from statistics import quantiles
+from typing import Any
+from uuid import UUID
+
+import httpx
+import psutil
+import psycopg
+import redis
+
+from api import tokens
+from api.commands import migrate
+from api.embedded import EmbeddedValkey
+from benchmarks.database import database
+from benchmarks.progress import say
+from benchmarks.report import Column, Ratio, Result, Sample
+from benchmarks.scenario import Lab, Scenario
+
+QUESTION = (
+    "An agent pushes ticks of one instrument over HTTP; how long until every WebSocket client has "
+    "them? Ours: one `python -m api serve`, which takes the pushes too. Naive: one process that "
+    "does `for ws in watchers: await ws.send_text(…)`, in the same uvicorn. Stalled clients watch "
+    "another instrument and read nothing."
+)
+COLUMNS = (
+    Column("p50_ms", "p50 ms", digits=1),
+    Column("p99_ms", "p99 ms", digits=1),
+    Column("received_percent", "received %", digits=1),
+    Column("gap_seconds", "longest gap s", digits=2),
+    Column("deliveries_per_second", "deliveries/s"),
+    Column("cpu_us", "server CPU µs/delivery", digits=1),
+    Column("kib_per_client", "KiB/client", digits=1),
+)
+AIM_MS = 50.0
+PAIR, OTHER = "EURUSD", "STUFF"
+_SECRET = secrets.token_hex(32)
+_SECONDS = 2.5
+_SETTLE_SECONDS = 0.5  # what is on its way arrives
+_STUFFING = 150  # batches of prices for those who stall, some milliseconds apart
+_BATCH = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """So many clients and ticks, on one of the two servers."""
+
+    naive: bool
+    clients: int
+    rate: int
+    stalled: int = 0
+
+    @property
+    def name(self) -> str:
+        side = "naive" if self.naive else "ours"
+        stalled = f", {self.stalled} stalled" if self.stalled else ""
+        return f"{side}, {self.clients:,} clients, {self.rate} ticks/s{stalled}"
+
+    def twin(self) -> Case:
+        """Return the same on the other server."""
+        return Case(not self.naive, self.clients, self.rate, self.stalled)
+
+
+MANY = Case(naive=False, clients=1000, rate=10)
+BUSY = Case(naive=False, clients=1000, rate=50)
+STALLED = Case(naive=False, clients=1000, rate=10, stalled=5)
+CASES = [case for ours in (MANY, BUSY, STALLED) for case in (ours, ours.twin())]
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What all cases share: the servers, a user and his agent."""
+
+    database_url: str
+    redis_url: str
+    token: str
+    agent_id: UUID
+    key: str
+
+
+@contextmanager
+def process(*command: str, **variables: str) -> Iterator[tuple[int, str]]:
+    """Yield pid and address of a server that says where it listens."""
+    with tempfile.TemporaryFile("w+b") as log:
+        running = subprocess.Popen(
+            [sys.executable, *command], env={**os.environ, **variables}, stdout=log, stderr=log
+        )
+        try:
+            yield running.pid, _address(running, log)
+        finally:
+            running.kill()
+            running.wait()
+
+
+def _address(running: subprocess.Popen[bytes], log: Any) -> str:
+    while True:
+        text = os.pread(log.fileno(), 65536, 0).decode()
+        if found := re.search(r"http://127\.0\.0\.1:\d+", text):
+            return found[0]
+        if running.poll() is not None:
+            raise RuntimeError(text)
+        time.sleep(0.02)
+
+
+def service(database_url: str, redis_url: str) -> Any:
+    """Return our service as a process."""
+    return process(
+        *("-m", "api", "serve"),
+        DATABASE_URL=database_url,
+        REDIS_URL=redis_url,
+        SUPABASE_JWT_SECRET=_SECRET,
+        AGENT_KEY_BCRYPT_COST="4",
+        PORT="0",
+    )
+
+
+def settle(database_url: str, redis_url: str) -> World:
+    """Add a user and pair an agent."""
+    with psycopg.connect(database_url) as conn:
+        conn.execute("set local role service_role")
+        row = conn.execute("select public.user_add('a@example.org')").fetchone()
+    assert row
+    token = tokens.issue(_SECRET, row[0], "a@example.org", 3600)
+    headers = {"Authorization": f"Bearer {token}"}
+    with (
+        service(database_url, redis_url) as (_, address),
+        httpx.Client(base_url=f"{address}/api/v1", headers=headers) as http,
+    ):
+        http.post("/onboarding/complete").raise_for_status()
+        paired = http.post("/agents/pair", json={"name": "bench"}).raise_for_status().json()
+    return World(database_url, redis_url, token, UUID(paired["agent_id"]), paired["agent_key"])
+
+
+class Crowd:
+    """The clients, in a process of their own."""
+
+    def __init__(self, address: str, token: str, case: Case) -> None:
+        url = address.replace("http", "ws", 1) + "/ws/prices/{}?token=" + token
+        self._process = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "benchmarks.stream_clients"),
+                *(url.format(PAIR), str(case.clients), url.format(OTHER), str(case.stalled)),
+            ],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self._process.stdout
+        if self._process.stdout.readline() != "ready\n":
+            raise RuntimeError("the clients did not connect")
+
+    def heard(self) -> list[list[tuple[int, float]]]:
+        """Return what each client heard, numbers and times; the clients leave."""
+        found, _ = self._process.communicate()
+        heard: list[list[tuple[int, float]]] = json.loads(found)
+        return heard
+
+
+def run(lab: Lab) -> Result:
+    """Measure every case once per run, in turn."""
+    samples: dict[str, list[Sample]] = {case.name: [] for case in CASES}
+    with ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="jobengine-bench-"))
+        Path(folder).chmod(0o755)
+        valkey = stack.enter_context(EmbeddedValkey(Path(folder)))
+        target = stack.enter_context(database(lab.server))
+        asyncio.run(migrate(target.url))
+        world = settle(target.url, valkey.url)
+        for number in range(1, lab.runs + 1):
+            for case in CASES:
+                samples[case.name].append(measure(world, case, 1.0 if lab.quick else _SECONDS))
+                say(f"stream {number}/{lab.runs}: {case.name}")
+    return Result("stream", QUESTION, COLUMNS, samples, _ratios(samples))
+
+
+def measure(world: World, case: Case, seconds: float) -> Sample:
+    """Start the case's server, let clients come, push, and ask what they heard."""
+    with ExitStack() as stack:
+        pid, address = stack.enter_context(service(world.database_url, world.redis_url))
+        http = stack.enter_context(httpx.Client(base_url=address))
+        server = psutil.Process(pid)
+        if case.naive:
+            pattern = f"prices:{world.agent_id}:*"
+            command = ("-m", "benchmarks.stream_naive", world.redis_url, pattern)
+            pid, address = stack.enter_context(process(*command))
+            server = psutil.Process(pid)
+        memory = server.memory_info().rss
+        crowd = Crowd(address, world.token, case)
+        memory = server.memory_info().rss - memory
+        if case.stalled:
+            stuff(world)
+        cpu = sum(server.cpu_times()[:2])
+        pushed = push(world, http, case.rate, seconds)
+        time.sleep(_SETTLE_SECONDS)
+        cpu = sum(server.cpu_times()[:2]) - cpu
+        return figures(pushed, crowd.heard(), cpu, memory)
+
+
+def stuff(world: World) -> None:
+    """Publish so much that nobody takes who does not read."""
+    key = f"prices:{world.agent_id}:{OTHER}"
+    message = json.dumps({"bid": 1, "ask": 2, "ts": time.time_ns() // 1_000_000})
+    with redis.Redis.from_url(world.redis_url) as store:
+        for _ in range(_STUFFING):
+            with store.pipeline(transaction=False) as pipeline:
+                for _ in range(_BATCH):
+                    pipeline.publish(key, message)
+                pipeline.execute()
+            time.sleep(0.005)
+
+
+def push(world: World, http: httpx.Client, rate: int, seconds: float) -> list[float]:
+    """Push ticks as an agent does; return when each push began."""
+    path, headers = f"/api/v1/agents/{world.agent_id}/prices", {"X-Agent-Key": world.key}
+    began, pushed = time.monotonic(), []
+    for number in range(1, int(rate * seconds) + 1):
+        time.sleep(max(0.0, began + number / rate - time.monotonic()))
+        pushed.append(time.monotonic())
+        prices = {PAIR: {"bid": len(pushed), "ask": len(pushed)}}
+        http.post(path, json=prices, headers=headers).raise_for_status()
+    return pushed
+
+
+def figures(
+    pushed: Sequence[float], heard: Sequence[Sequence[tuple[int, float]]], cpu: float, memory: int
+) -> Sample:
+    """Return what the table shows; a tick that did not come has no latency."""
+    since = pushed[0]
+    arrived = [[(n, at) for n, at in client if at >= since] for client in heard]
+    latencies = [at - pushed[n - 1] for client in arrived for n, at in client]
+    times = [[since, *(at for _, at in client), pushed[-1]] for client in arrived]
+    gap = max(b - a for client in times for a, b in pairwise(client))
+    parts = quantiles([1e3 * s for s in latencies], n=100) if latencies else None
+    return {
+        "p50_ms": parts[49] if parts else None,
+        "p99_ms": parts[98] if parts else None,
+        "received_percent": 100 * len(latencies) / (len(pushed) * len(heard)),
+        "gap_seconds": gap,
+        "deliveries_per_second": len(latencies) / (pushed[-1] - since),
+        "cpu_us": cpu / len(latencies) * 1e6 if latencies else None,
+        "kib_per_client": memory / len(heard) / 1024,
+    }
+
+
+def _ratios(samples: dict[str, list[Sample]]) -> list[Ratio]:
+    def values(case: Case, key: str) -> list[float]:
+        return [float(s[key] or 0) for s in samples[case.name]]
+
+    p99 = values(MANY, "p99_ms")
+    ratios = [Ratio(f"{AIM_MS:g} ms / p99 of {MANY.name}", [AIM_MS / ms for ms in p99], 1.0)]
+    for case in (MANY, BUSY):
+        for key, what in (("p99_ms", "p99"), ("cpu_us", "server CPU per delivery")):
+            pairs = zip(values(case.twin(), key), values(case, key), strict=True)
+            ratios.append(Ratio(f"{case.twin().name} / ours, {what}", [a / b for a, b in pairs]))
+    return ratios
+
+
+SCENARIO = Scenario("stream", QUESTION, run)

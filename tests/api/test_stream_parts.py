@@ -1,0 +1,187 @@
+"""The stream's parts without a network: what waits, what is told, what is overtaken."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Iterator
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from api.stream import Topic, WebSocketManager
+from api.stream.client import MESSAGES_PER_SECOND, Client
+from api.stream.counts import Counts
+from api.stream.messages import BAD_MESSAGE, Closing, frame
+
+TOPIC = Topic(UUID(int=1), "EURUSD")
+
+
+class Connection:
+    """Stands for a link: takes frames, or none."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self.takes = True
+        self.said: list[dict[str, Any]] = []
+        self.writer: Any = None
+
+    def write(self, message: bytes) -> bool:
+        begin = 2 if message[1] < 126 else 4
+        self.said.append(json.loads(message[begin:]))
+        return True
+
+    @property
+    def prices(self) -> list[tuple[float, bool, bool]]:
+        """Return bid, snapshot and gap of what was said."""
+        return [(m["data"]["bid"], "snapshot" in m, "gap" in m) for m in self.said]
+
+
+class Wanted(set[bytes]):
+    """What would be subscribed."""
+
+    want = set.add
+    unwant = set.remove
+
+
+class World:
+    """A manager, and clients of it."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self.counts = Counts()
+        self.wanted = Wanted()
+        self.manager = WebSocketManager(self.wanted, self.counts)
+
+    def client(self) -> tuple[Client, Connection]:
+        connection = Connection(self._loop)
+        link: Any = connection
+        return Client(link, self.counts), connection
+
+    def tell(self, bid: float, topic: Topic = TOPIC) -> None:
+        self.manager.broadcast(topic.key, data(bid))
+
+    def learn(self, bid: float | None) -> None:
+        mark = self.manager.heard(TOPIC.key)
+        self.manager.learn(TOPIC.key, None if bid is None else data(bid), mark)
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    loop = asyncio.new_event_loop()
+    yield World(loop)
+    loop.close()
+
+
+def data(bid: float) -> bytes:
+    return json.dumps({"bid": bid, "ask": bid, "ts": time.time_ns() // 1_000_000}).encode()
+
+
+def test_only_what_is_watched_is_subscribed(world: World) -> None:
+    (one, _), (two, _) = world.client(), world.client()
+    world.manager.connect(one, TOPIC)
+    world.manager.connect(two, TOPIC)
+    assert world.wanted == {TOPIC.key}
+    world.manager.disconnect(one, TOPIC)
+    world.manager.disconnect(one, TOPIC)
+    assert world.wanted == {TOPIC.key}
+    world.manager.disconnect(two, TOPIC)
+    assert world.wanted == set()
+    assert list(world.manager) == []
+
+
+def test_of_what_waits_only_the_newest_is_sent(world: World) -> None:
+    client, connection = world.client()
+    other = Topic(TOPIC.agent_id, "XAUUSD")
+    world.manager.connect(client, TOPIC)
+    world.manager.connect(client, other)
+    connection.takes = False
+    client.paused()
+    for bid in (1, 2, 3):
+        world.tell(bid)
+    world.tell(9, other)
+    client.post(frame({"type": "subscribed"}))
+    assert (connection.said, world.counts.conflated) == ([], 2)
+    connection.takes = True
+    client.resumed()
+    assert [m.get("data", {}).get("bid") for m in connection.said] == [3, 9, None]
+    world.tell(4)
+    assert connection.said[-1]["data"]["bid"] == 4
+
+
+def test_what_waits_is_not_sent_after_an_unsubscription(world: World) -> None:
+    client, connection = world.client()
+    world.manager.connect(client, TOPIC)
+    connection.takes = False
+    world.tell(1)
+    world.manager.disconnect(client, TOPIC)
+    connection.takes = True
+    client.resumed()
+    assert connection.said == []
+
+
+def test_a_late_comer_is_told_the_last_price(world: World) -> None:
+    (first, heard), (second, late) = world.client(), world.client()
+    world.manager.connect(first, TOPIC)
+    world.learn(1)
+    world.tell(2)
+    world.manager.connect(second, TOPIC)
+    assert heard.prices == [(1, True, False), (2, False, False)]
+    assert late.prices == [(2, True, False)]
+
+
+def test_what_was_remembered_does_not_overtake_what_came(world: World) -> None:
+    client, connection = world.client()
+    world.manager.connect(client, TOPIC)
+    mark = world.manager.heard(TOPIC.key)
+    world.tell(2)
+    world.manager.learn(TOPIC.key, data(1), mark)
+    assert connection.prices == [(2, False, False)]
+
+
+@pytest.mark.parametrize("remembered, told", [(None, 1), (1, 1), (2, 2)])
+def test_after_a_loss_a_gap_is_told_once(world: World, remembered: float | None, told: int) -> None:
+    client, connection = world.client()
+    world.manager.connect(client, TOPIC)
+    world.tell(1)
+    world.manager.lost()
+    world.manager.lost()
+    world.learn(remembered)
+    world.learn(remembered)
+    world.tell(3)
+    assert connection.prices == [(1, False, False), (told, True, True), (3, False, False)]
+    assert world.counts.gaps == 1
+
+
+def test_a_price_that_comes_first_after_a_loss_tells_the_gap(world: World) -> None:
+    client, connection = world.client()
+    world.manager.connect(client, TOPIC)
+    world.tell(1)
+    world.manager.lost()
+    world.tell(2)
+    world.learn(2)
+    assert connection.prices == [(1, False, False), (2, True, True)]
+
+
+def test_who_knew_no_price_missed_none(world: World) -> None:
+    client, connection = world.client()
+    world.manager.connect(client, TOPIC)
+    world.manager.lost()
+    world.learn(None)
+    world.tell(1)
+    assert connection.prices == [(1, False, False)]
+
+
+def spend_all(client: Client) -> None:
+    for _ in range(MESSAGES_PER_SECOND):
+        client.spend()
+
+
+def test_ten_messages_at_once_are_free(world: World) -> None:
+    client, _ = world.client()
+    spend_all(client)
+    with pytest.raises(Closing) as closing:
+        spend_all(client)
+    assert closing.value.code == BAD_MESSAGE
