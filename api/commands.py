@@ -9,6 +9,7 @@ import secrets
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -25,7 +26,8 @@ from api.openapi import document
 from api.routes import ENDPOINTS
 from api.server import serve
 from api.settings import Settings
-from jobengine.embedded import EmbeddedPostgres
+from jobengine.database import given_or_embedded
+from jobengine.settings import Settings as LibrarySettings
 
 __all__ = [
     "Refused",
@@ -74,14 +76,9 @@ def _terminated(*_: object) -> NoReturn:
     sys.exit(128 + signal.SIGTERM)
 
 
-@contextlib.contextmanager
-def database(environment: Mapping[str, str]) -> Iterator[str]:
-    """Yield DATABASE_URL, or a server of ours; a second process joins that of the first."""
-    if url := environment.get("DATABASE_URL"):
-        yield url
-        return
-    with EmbeddedPostgres(data_folder(environment) / "postgres", progress=say) as server:
-        yield server.url
+def database(environment: Mapping[str, str]) -> AbstractContextManager[str]:
+    """Give DATABASE_URL, or a server of ours; a second process joins that of the first."""
+    return given_or_embedded(LibrarySettings.from_environment(environment), say)
 
 
 @contextlib.contextmanager
@@ -101,7 +98,7 @@ def _secret(environment: Mapping[str, str]) -> str:
 
 
 def data_folder(environment: Mapping[str, str]) -> Path:
-    return Path(environment.get("JOBENGINE_DATA_DIR") or ".jobengine").resolve()
+    return LibrarySettings.from_environment(environment).data_dir.resolve()
 
 
 def say(line: str) -> None:

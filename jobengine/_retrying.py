@@ -16,6 +16,17 @@ log = logging.getLogger("jobengine.worker")
 T = TypeVar("T")
 
 
+# A job that was not enqueued with wake=True ends without a word: a waiter asks again after 10 ms,
+# then less and less often; seconds.
+LOOK_FIRST = 0.01
+LOOK_MAX = 0.5
+
+
+def looks() -> Iterator[float]:
+    """Yield the pauses between looks at a job whose end is waited for."""
+    return backoffs(LOOK_FIRST, LOOK_MAX)
+
+
 def backoffs(first: float, longest: float) -> Iterator[float]:
     """Yield pauses that double up to the longest, with jitter, for ever."""
     pause = first

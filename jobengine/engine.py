@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -20,6 +19,7 @@ from jobengine._cancelling import heeded
 from jobengine._db import Connection
 from jobengine._meter import Meter
 from jobengine._pool import make_pool, open_pool
+from jobengine._retrying import looks
 from jobengine.errors import EngineUnavailable, InvalidArgument, WaitTimeout, translated
 from jobengine.metrics import OnMetric
 from jobengine.records import (
@@ -48,10 +48,6 @@ from jobengine.wakeup import Wakeup
 P = ParamSpec("P")
 T = TypeVar("T")
 
-# A job that was not enqueued with wake=True ends without a word: a waiter asks again after 10 ms,
-# then less and less often.
-_ASK_FIRST = 0.01
-_ASK_MAX = 0.5
 # A waiter without time looks once all the same, and has so many seconds for that.
 _LOOK_MIN = 1.0
 
@@ -226,9 +222,8 @@ class JobEngine:
         """
         self.check_pool()
         deadline = None if timeout is None else time.monotonic() + timeout
-        pause = _ASK_FIRST
         with self.wakeup.end(job_id) as ended:
-            while True:
+            for pause in looks():
                 ended.clear()
                 if (job := await self._look_for(job_id, deadline)) and job.ended:
                     return job
@@ -236,7 +231,7 @@ class JobEngine:
                 if left <= 0:
                     raise WaitTimeout
                 await _wait(ended, left)
-                pause = min(_ASK_MAX, pause * 2) * random.uniform(0.8, 1.2)  # noqa: S311 - jitter
+        raise AssertionError
 
     async def get(self, job_id: UUID, *, tenant_id: UUID | None = None) -> JobInfo | None:
         """Return the job, or None; with a tenant, only a job of that one (get.sql)."""

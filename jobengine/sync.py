@@ -23,8 +23,7 @@ from psycopg.pq import TransactionStatus
 from jobengine import _db, calls
 from jobengine._bulk import enqueue_all
 from jobengine._db import AnyConnection
-from jobengine._retrying import backoffs
-from jobengine.engine import _ASK_FIRST, _ASK_MAX
+from jobengine._retrying import looks
 from jobengine.errors import InvalidArgument, WaitTimeout
 from jobengine.records import Cancelled, Enqueued, JobInfo, NewJob
 
@@ -95,7 +94,7 @@ def wait(connection: Connection, job_id: UUID, *, timeout: float | None = None) 
     """
     _refuse_transaction(connection)
     deadline = None if timeout is None else time.monotonic() + timeout
-    for pause in backoffs(_ASK_FIRST, _ASK_MAX):
+    for pause in looks():
         if (job := _look_for(connection, job_id)).ended:
             return job
         left = pause if deadline is None else min(pause, deadline - time.monotonic())

@@ -2,3 +2,5 @@
 
 It imports nothing of the service and needs no inbound port.
 """
+
+__version__ = "0.1.0"

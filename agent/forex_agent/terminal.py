@@ -213,10 +213,14 @@ class Deal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trace:
-    """What the terminal knows of an order: its deals, or that it is still at the broker."""
+    """What the terminal knows of an order: its deals, or that it is still at the broker.
+
+    `sure` is false where the comment was lost and the deal only fits in everything else.
+    """
 
     deals: Sequence[Deal]
     open: bool
+    sure: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NoReturn
 
 from jobengine.cli import change, codes, demo, doctor, house, install, logs, look, put
 from jobengine.cli.options import Options, Parser, UsageError, error_json
 from jobengine.cli.show import note
+from jobengine.database import given_or_embedded
 from jobengine.errors import EngineError, WaitTimeout
 from jobengine.settings import Settings
 from jobengine.worker import STOP_SIGNALS
@@ -49,7 +49,7 @@ def _answered(options: Options) -> int:
 
 
 def _run(options: Options) -> int:
-    with _database(Settings.from_environment()) as url:
+    with given_or_embedded(Settings.from_environment(), note) as url:
         code: int = asyncio.run(options.run(url, options))
         return code
 
@@ -87,14 +87,3 @@ def _failed(error: Exception, *, json: bool) -> int:
     if isinstance(error, UsageError):
         return codes.USAGE
     return codes.TIMED_OUT if isinstance(error, WaitTimeout) else codes.FAILED
-
-
-@contextlib.contextmanager
-def _database(settings: Settings) -> Iterator[str]:
-    if settings.database_url is not None:
-        yield settings.database_url
-        return
-    from jobengine.embedded import EmbeddedPostgres  # noqa: PLC0415 - an extra, not always there
-
-    with EmbeddedPostgres(settings.data_dir / "postgres", progress=note) as server:
-        yield server.url

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -117,7 +118,5 @@ def _value(value: Any) -> str:
 
 def tally(verdicts: Iterable[str]) -> str:
     """Count verdicts: `12 ok, 3 conflict`."""
-    counts: dict[str, int] = {}
-    for verdict in verdicts:
-        counts[verdict] = counts.get(verdict, 0) + 1
+    counts = Counter(verdicts)
     return ", ".join(f"{count:,} {verdict}" for verdict, count in counts.items()) or "none"

@@ -74,8 +74,8 @@ async def test_only_the_notification_explains_the_end(
     db: Db, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The waiter asks every ten minutes, so that only being told can wake it."""
-    monkeypatch.setattr("jobengine.engine._ASK_FIRST", 600.0)
-    monkeypatch.setattr("jobengine.engine._ASK_MAX", 600.0)
+    monkeypatch.setattr("jobengine._retrying.LOOK_FIRST", 600.0)
+    monkeypatch.setattr("jobengine._retrying.LOOK_MAX", 600.0)
     async with site(database_url) as engine:
         await engine.enqueue("work", wake=True)
         job = await claimed(engine)

@@ -1,13 +1,18 @@
-"""The engine knows PostgreSQL and Python, nothing of the platform that it serves."""
+"""The engine knows PostgreSQL and Python, nothing of the platform that it serves.
+
+The agent is a distribution of its own, and meets the service over HTTP and nowhere else.
+"""
 
 from __future__ import annotations
 
 import ast
 import re
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
+import forex_agent
 import pytest
 
 import jobengine
@@ -18,6 +23,9 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 SQL = sorted(schema.sql_folder().rglob("*.sql"))
 DEPENDENCIES = {"jobengine", "orjson", "psycopg", "psycopg_pool"}
 OPTIONAL = {"testing/settle.py": {"hypothesis"}}
+AGENT = Path(forex_agent.__file__).parent
+AGENT_MODULES = sorted(AGENT.rglob("*.py"))
+AGENT_DEPENDENCIES = {"forex_agent", "httpx", "psutil"}
 # Words of the platform, whole or as part of a name (`order` is SQL's, so it is not here).
 DOMAIN = re.compile(
     r"trade|trading|broker|forex|metatrader|\bmt[45]\b|hedg|symbol|candle|\bprices?\b|expert.advisor"
@@ -39,6 +47,19 @@ def path_id(path: Path) -> str:
 def test_a_module_imports_only_the_dependencies_of_the_library(path: Path) -> None:
     optional = OPTIONAL.get(path.relative_to(PACKAGE).as_posix(), set())
     assert set(imported(path)) <= DEPENDENCIES | optional | sys.stdlib_module_names
+
+
+@pytest.mark.parametrize("path", AGENT_MODULES, ids=path_id)
+def test_the_agent_imports_only_its_own_dependencies(path: Path) -> None:
+    """Not even MetaTrader5, which is not there off Windows: its driver loads it when it is used."""
+    assert set(imported(path)) <= AGENT_DEPENDENCIES | sys.stdlib_module_names
+
+
+def test_what_the_agent_imports_is_what_its_distribution_requires() -> None:
+    project = tomllib.loads((AGENT.parent / "pyproject.toml").read_text())["project"]
+    required = {re.split(r"[^A-Za-z0-9]", one)[0] for one in project["dependencies"]}
+    used = {name for path in AGENT_MODULES for name in imported(path)}
+    assert required - {"MetaTrader5"} == (used & AGENT_DEPENDENCIES) - {"forex_agent"}
 
 
 @pytest.mark.parametrize("path", [*MODULES, *SQL], ids=path_id)

@@ -93,13 +93,13 @@ def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_wheel_holds_the_package_and_its_sql(dist: Path) -> None:
     [wheel] = dist.glob("*.whl")
-    assert [*wheel_check.foreign_files(wheel)] == []
+    assert [*wheel_check.foreign_files(wheel, "jobengine")] == []
     on_disk = {
         str(file.relative_to(ROOT / "sql" / "engine")): wheel_check.sha256(file.read_bytes())
         for file in (ROOT / "sql" / "engine").rglob("*")
         if file.is_file()
     }
-    assert wheel_check.packaged_sql(wheel) == on_disk
+    assert wheel_check.packaged_files(wheel, wheel_check.PACKAGED_SQL) == on_disk
 
 
 def test_sdist_holds_what_the_wheel_is_made_from(dist: Path) -> None:
@@ -116,16 +116,25 @@ def test_wheel_check_notices_every_difference(
 ) -> None:
     same = wheel_check.sha256(b"select 1")
     known = {"same.sql": same, "changed.sql": same, "forgotten.sql": same}
-    monkeypatch.setattr(wheel_check, "known_sql", lambda: known)
+    monkeypatch.setattr(wheel_check, "known_files", {wheel_check.SQL: known}.get)
     wheel = tmp_path / "jobengine-1-py3-none-any.whl"
     with zipfile.ZipFile(wheel, "w") as archive:
         archive.writestr("jobengine/_sql/same.sql", "select 1")
         archive.writestr("jobengine/_sql/changed.sql", "select 2")
         archive.writestr("jobengine/_sql/left_over.sql", "select 1")
         archive.writestr("api/app.py", "")
-    assert [*wheel_check.foreign_files(wheel)] == ["foreign: api/app.py"]
-    assert [*wheel_check.sql_differences(wheel)] == [
+    assert [*wheel_check.foreign_files(wheel, "jobengine")] == ["foreign: api/app.py"]
+    assert [*wheel_check.differences(wheel, wheel_check.PACKAGED_SQL, wheel_check.SQL)] == [
         "different: sql/engine/changed.sql",
         "missing: sql/engine/forgotten.sql",
         "not known to git: sql/engine/left_over.sql",
     ]
+
+
+def test_wheel_check_notices_another_licence_in_the_agents_wheel(tmp_path: Path) -> None:
+    wheel = tmp_path / "forex_agent-1-py3-none-any.whl"
+    licence = "forex_agent-1.dist-info/licenses/LICENSE"
+    for text, faults in (((ROOT / "LICENSE").read_text(), 0), ("mine", 1)):
+        with zipfile.ZipFile(wheel, "w") as archive:
+            archive.writestr(licence, text)
+        assert len([*wheel_check.other_license(wheel)]) == faults

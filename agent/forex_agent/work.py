@@ -1,0 +1,188 @@
+"""From the claim to the acknowledgement: asks for jobs and has the right hands do them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from uuid import uuid4
+
+from forex_agent.backoff import Backoff
+from forex_agent.client import Client, KeyRefused, Unreachable
+from forex_agent.clock import elapsed
+from forex_agent.job import Job, Malformed, Report, failed, read_job
+from forex_agent.journal import Entry, Journal
+from forex_agent.lease import Lease, Lost
+from forex_agent.orders import Orders
+from forex_agent.programs import PROGRAM_JOBS, Programs
+from forex_agent.reads import READS, Reads
+from forex_agent.settings import Settings
+
+log = logging.getLogger("forex_agent.work")
+
+EARLY_SHARE = 0.5  # of the wait; an answer without a job that comes before is no full wait
+CLAIM_PAUSE_SECONDS = 30.0  # at most, between questions that fail
+
+
+@dataclass(slots=True)
+class Work:
+    """The jobs in hand, each in a task of its own."""
+
+    client: Client
+    path: str
+    journal: Journal
+    settings: Settings
+    orders: Orders
+    reads: Reads
+    programs: Programs
+    poll_seconds: float
+    tasks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+    refused: asyncio.Future[None] | None = None
+    """Ends with the error that ends the agent."""
+
+    def resume(self) -> None:
+        """Go on with what an earlier process left."""
+        for entry in self.journal.open_work():
+            log.info("job %s: left by an earlier process", entry.job.job_id)
+            self._begin(entry.job.job_id, self._resume(entry))
+
+    async def run(self) -> None:
+        """Ask for jobs for ever; raises `KeyRefused`."""
+        request_id = self.journal.asked() or str(uuid4())
+        backoff = Backoff(CLAIM_PAUSE_SECONDS)
+        while True:
+            self.journal.ask(request_id)
+            asked = elapsed()
+            try:
+                job = await self._next(request_id)
+            except (Unreachable, Malformed) as error:
+                pause = backoff.next(getattr(error, "retry_after", None))
+                log.warning("no answer to the question for a job: %s", error)
+                await asyncio.sleep(pause)
+                continue
+            request_id = str(uuid4())
+            if job is not None:
+                self._take(job)
+            elif elapsed() - asked < self.poll_seconds * EARLY_SHARE:
+                # A service that stops, or another agent with our key: do not storm it.
+                await asyncio.sleep(backoff.next())
+                continue
+            backoff.reset()
+
+    async def drain(self, patience: float) -> bool:
+        """Wait until what is in hand is done and reported; False where it took too long."""
+        if not self.tasks:
+            return True
+        _, left = await asyncio.wait(self.tasks.values(), timeout=patience)
+        return not left
+
+    async def end(self) -> None:
+        """Let go of everything; the journal knows the rest."""
+        tasks = [*self.tasks.values(), *self.orders.seeking]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _next(self, request_id: str) -> Job | None:
+        wait = self.poll_seconds
+        query = f"wait={wait:g}&ack=1&request_id={request_id}"
+        answer = await self.client.call("GET", f"{self.path}/jobs/next?{query}", wait=wait)
+        if not answer.ok:
+            raise Refusal(f"{answer.status} {answer.code}", answer.retry_after)
+        if isinstance(body := answer.body, dict) and body.get("no_jobs"):
+            return None
+        return read_job(answer.text)
+
+    def _take(self, job: Job) -> None:
+        """Begin a job; one too many is left, and goes back when its lease runs out."""
+        if job.job_id in self.tasks:
+            log.warning("job %s came again while it is in hand", job.job_id)
+        elif job.is_order:
+            self.journal.received(job)
+            self._begin(job.job_id, self.orders.new(job))
+        elif len(self.tasks) >= self.settings.in_hand:
+            log.warning("job %s is left: %d are in hand", job.job_id, len(self.tasks))
+        else:
+            self._begin(job.job_id, self._plain(job))
+
+    def _begin(self, job_id: str, doing: Awaitable[None]) -> None:
+        task = asyncio.ensure_future(self._watched(job_id, doing))
+        self.tasks[job_id] = task
+        task.add_done_callback(lambda _: self.tasks.pop(job_id, None))
+
+    async def _watched(self, job_id: str, doing: Awaitable[None]) -> None:
+        """One job's mistake is not the end of the others; a key that is refused is."""
+        try:
+            await doing
+        except KeyRefused as error:
+            if self.refused is not None and not self.refused.done():
+                self.refused.set_exception(error)
+        except Exception:
+            log.exception("job %s", job_id)
+
+    async def _resume(self, entry: Entry) -> None:
+        if entry.job.is_order:
+            await self.orders.resume(entry)
+        elif entry.report is not None:
+            await self._report(Lease(self.client, self.path, entry.job), entry.report)
+        else:
+            # It may be done again: begin anew if it is still ours.
+            await self._plain(entry.job)
+
+    async def _plain(self, job: Job) -> None:
+        """Do a job that may be repeated."""
+        lease = Lease(self.client, self.path, job)
+        kept = job.job_type in PROGRAM_JOBS
+        if kept:
+            self.journal.received(job)
+        try:
+            await lease.start()
+        except Lost as error:
+            log.info("job %s: not begun: %s", job.job_id, error)
+            if kept:
+                self.journal.dropped(job, error.answer)
+            return
+        report = await self._do(lease)
+        if report is not None:
+            if kept:
+                self.journal.outcome(job, report)
+            await self._report(lease, report)
+
+    async def _do(self, lease: Lease) -> Report | None:
+        """Do it while the lease lasts; None where it was lost on the way."""
+        doing = asyncio.ensure_future(self._hands(lease.job)(lease.job))
+        try:
+            async with lease.kept(doing.cancel):
+                return await doing
+        except asyncio.CancelledError:
+            if not (lease.lost or lease.cancel_reason):
+                doing.cancel()
+                raise
+            log.info("job %s: stopped", lease.job.job_id)
+            return None if lease.lost else failed("cancelled", lease.cancel_reason or "cancelled")
+
+    def _hands(self, job: Job) -> Callable[[Job], Awaitable[Report]]:
+        if job.job_type in READS:
+            return self.reads.do
+        return self.programs.do if job.job_type in PROGRAM_JOBS else _unknown_type
+
+    async def _report(self, lease: Lease, report: Report) -> None:
+        answer = await lease.report(report)
+        log.info("job %s (%s): %s", lease.job.job_id, lease.job.job_type, report.status)
+        if not answer.ok:
+            log.warning("job %s: the report was answered %d", lease.job.job_id, answer.status)
+        if lease.job.job_type in PROGRAM_JOBS:
+            self.journal.acked(lease.job, answer.status)
+
+
+class Refusal(Unreachable):
+    """The service answered that it cannot now; `retry_after` in seconds."""
+
+    def __init__(self, message: str, retry_after: float | None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+async def _unknown_type(job: Job) -> Report:
+    return failed("invalid_input", f"job_type: this agent knows no {job.job_type}")
