@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from forex_agent.simulated.clock import from_ms
 from forex_agent.terminal import Deal, Reason, Side
@@ -25,9 +25,11 @@ _BUSY_SECONDS = 10.0
 _TICKET = re.compile("[1-9][0-9]{0,17}")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Held:
-    """A position as the book keeps it: prices in points, times in milliseconds."""
+class Held(NamedTuple):
+    """A position as the book keeps it: prices in points, times in milliseconds.
+
+    A tuple, since all open positions are read at every call.
+    """
 
     ticket: int
     symbol: str

@@ -57,12 +57,13 @@ class Broker:
         self._currency, self._leverage = book.terms()
         self._exchange = Exchange(market, self._currency)
 
-    def account(self, now: int) -> Account:
+    def account(self, now: int, open_now: Sequence[Held] | None = None) -> Account:
         """Return the money: equity = balance + open profits and swaps; margin as bound at opening.
 
-        Opposite positions bind margin each; there is no relief for hedges.
+        Opposite positions bind margin each; there is no relief for hedges. `open_now` is for a
+        caller that has just read the positions.
         """
-        held = self._book.held()
+        held = self._book.held() if open_now is None else open_now
         balance = self._book.balance()
         equity = balance + sum((self.floating(one, now) + one.swap for one in held), _ZERO)
         margin = sum((self._margin(one.volume, one.margin_per_lot) for one in held), _ZERO)

@@ -53,7 +53,7 @@ class Passage:
         if held:
             self._book.checked(now + 1)
             if self._market.is_open(now):
-                self._stop_out(now)
+                self._stop_out(held, now)
 
     def _first(self, held: Sequence[Held], now: int) -> _Event | None:
         events = [*self._due(now), *self._nights(held, now), *self._stops(held, now)]
@@ -126,19 +126,19 @@ class Passage:
         comment = f"[{reason} {spec.decimal(level or 0)}]"
         return Exit(volume=held.volume, price=price, at=at, comment=comment, reason=reason)
 
-    def _stop_out(self, now: int) -> None:
+    def _stop_out(self, held: Sequence[Held], now: int) -> None:
         """Close the position with the largest loss, again until the margin level suffices."""
         while True:
-            account = self._broker.account(now)
+            account = self._broker.account(now, held)
             if not account.margin_used:
                 return
             level = account.equity / account.margin_used * _PERCENT
             if level > self._terms.stop_out:
                 return
-            self._close_worst(now, f"[so {level:.2f}%]")
+            self._close_worst(held, now, f"[so {level:.2f}%]")
+            held = self._book.held()
 
-    def _close_worst(self, now: int, comment: str) -> None:
-        held = self._book.held()
+    def _close_worst(self, held: Sequence[Held], now: int, comment: str) -> None:
         worst = min(held, key=lambda one: self._broker.floating(one, now) + one.swap)
         price = self._broker.exit_price(worst, now)
         leaving = Exit(volume=worst.volume, price=price, at=now, comment=comment, reason="stop_out")
