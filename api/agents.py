@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from urllib.parse import urlencode
 from uuid import UUID
 
@@ -75,7 +76,7 @@ async def page(call: Call) -> Response:
     return respond(found, headers=headers)
 
 
-def next_page(path: str, query: dict[str, object]) -> dict[str, str]:
+def next_page(path: str, query: Mapping[str, object]) -> dict[str, str]:
     """Return the header that says where the next page is."""
     named = {name: value for name, value in query.items() if value is not None}
     return {"Link": f'<{path}?{urlencode(named)}>; rel="next"'}

@@ -68,6 +68,7 @@ def _middleware(settings: Settings, metrics: Metrics) -> list[Middleware]:
             "Retry-After",
             "X-Cache",
             "X-Request-ID",
+            "X-Total-Count",
         ],
     )
     return [Middleware(AccessLog, metrics), cors, Middleware(BodyLimit)]

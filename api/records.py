@@ -22,6 +22,19 @@ class Credentials:
 
 
 @dataclass(frozen=True, slots=True)
+class Decision:
+    """What became of an alert; all but `known` and `replayed` is null for a secret of nobody's."""
+
+    known: bool
+    strategy_id: UUID | None
+    signal_id: UUID | None
+    status: str | None
+    error_message: str | None
+    job_id: UUID | None
+    replayed: bool
+
+
+@dataclass(frozen=True, slots=True)
 class AgentQueues:
     """Where an agent's jobs come from."""
 

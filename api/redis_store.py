@@ -53,6 +53,11 @@ class RedisStore:
         )
         self.hearing = False
 
+    @property
+    def client(self) -> redis.Redis:
+        """For the other keys of the service."""
+        return self._client
+
     async def close(self) -> None:
         await self._client.aclose()
 

@@ -10,6 +10,7 @@ from starlette.routing import Route
 
 from api import account, agent_jobs, agents, jobs, models, operations
 from api.endpoint import V1, Access, Endpoint, serves
+from api.signalling import SIGNALLING
 from api.trading import TRADING
 
 
@@ -271,6 +272,7 @@ ENDPOINTS = [
         answer=models.Settings,
     ),
     *TRADING,
+    *SIGNALLING,
 ]
 
 

@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from api.database import Pool, create_pool
+from api.intake import Intake
 from api.keys import AgentKeys
 from api.longpoll import LongPoll
 from api.metrics import Metrics
 from api.presence import Presence
 from api.redis_store import RedisStore
 from api.settings import Settings
+from api.spool import Spool
 from api.stream import PriceStream
 from api.tokens import Tokens
 from jobengine import Counters, Housekeeping, JobEngine
@@ -40,6 +42,7 @@ class Service:
     keys: AgentKeys
     presence: Presence
     longpoll: LongPoll
+    intake: Intake
     stream: PriceStream
 
     def forget(self, agent_id: UUID | None) -> None:
@@ -96,6 +99,7 @@ def _service(settings: Settings, metrics: Metrics, pool: Pool, engine: JobEngine
         keys=keys,
         presence=Presence(pool),
         longpoll=longpoll,
+        intake=Intake(pool, Spool(redis.client), metrics),
         stream=stream,
     )
 
@@ -105,6 +109,8 @@ def _works(service: Service) -> list[Callable[[], Awaitable[None]]]:
         service.longpoll.run,
         service.presence.run,
         lambda: service.redis.hear(service.forget),
+        service.intake.drain,
+        service.intake.refresh,
         Housekeeping(service.engine, sweep_every=SWEEP_SECONDS).run,
         *service.stream.works,
     ]

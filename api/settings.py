@@ -20,9 +20,11 @@ class Settings:
 
     `key_failures` wrong agents' keys a minute are free, per address and per agent.
     `jwt_secret` verifies HS256 tokens, the keys of `jwks_url` ES256 and RS256 ones; one of the two
-    is there. `cors_origins` are the browsers' origins that may call. A process holds
-    `stream_clients` WebSockets at once. With the `price_scope` `shared`, who has no agent sees what
-    anybody's agent pushed last; with `agent`, nothing.
+    is there. `cors_origins` are the browsers' origins that may call. `base_url` is where webhooks
+    reach the service, by default where the strategy was made from; with `webhook_strict_200` they
+    are answered 200 even if an alert is lost. A process holds `stream_clients` WebSockets at once.
+    With the `price_scope` `shared`, who has no agent sees what anybody's agent pushed last; with
+    `agent`, nothing.
     """
 
     database_url: str
@@ -33,6 +35,8 @@ class Settings:
     host: str = "127.0.0.1"
     port: int = 8000
     cors_origins: tuple[str, ...] = ()
+    base_url: str | None = None
+    webhook_strict_200: bool = True
     pool_size: int = 10
     bcrypt_cost: int = 12
     key_failures: int = 10
@@ -63,6 +67,8 @@ class Settings:
             jwt_issuer=environment.get("SUPABASE_JWT_ISSUER") or None,
             host=environment.get("HOST") or "127.0.0.1",
             port=parse_port(environment.get("PORT") or "8000"),
+            base_url=environment.get("BASE_URL") or None,
+            webhook_strict_200=_switch(environment, "WEBHOOK_STRICT_200", default=True),
             cors_origins=tuple(filter(None, (o.strip() for o in origins.split(",")))),
             pool_size=_number(environment, "DATABASE_POOL_SIZE", 10, range(3, 1001)),
             key_failures=_number(environment, "AGENT_KEY_FAILURES", 10, range(1, 1_000_001)),
@@ -90,6 +96,13 @@ def _required(environment: Mapping[str, str], name: str, what: str) -> str:
     if value := environment.get(name):
         return value
     raise SettingsError(f"{name} is not set; {what} `python -m api up` needs no server at all.")
+
+
+def _switch(environment: Mapping[str, str], name: str, *, default: bool) -> bool:
+    text = (environment.get(name) or str(default)).lower()
+    if text not in {"true", "false"}:
+        raise SettingsError(f"{name} is true or false, not {text!r}.")
+    return text == "true"
 
 
 def _number(environment: Mapping[str, str], name: str, default: int, allowed: range) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from ipaddress import IPv4Network, IPv6Network
 from typing import Annotated, Literal, TypeAlias
 
 import orjson
@@ -66,4 +67,6 @@ def plain(value: object) -> object:
     """Return what JSON can hold for a value that orjson does not know: every digit of a Decimal."""
     if isinstance(value, Decimal):
         return orjson.Fragment(format(value, "f").encode())
+    if isinstance(value, IPv4Network | IPv6Network):
+        return str(value)
     raise TypeError(f"not JSON: {type(value).__name__}")

@@ -15,6 +15,19 @@ begin
             ('agent_status',             'authenticated, service_role'),
             ('agent_credentials',        'service_role'),
             ('strategy_by_secret',       'service_role'),
+            ('strategy_create',          'authenticated'),
+            ('strategy_update',          'authenticated'),
+            ('strategy_delete',          'authenticated'),
+            ('strategy_rotate_secret',   'authenticated'),
+            ('strategy_list',            'authenticated'),
+            ('strategy_get',             'authenticated'),
+            ('strategy_test',            'authenticated'),
+            ('strategy_secrets',         'service_role'),
+            ('signal_receive',           'service_role'),
+            ('signal_list',              'authenticated'),
+            ('signal_count',             'authenticated'),
+            ('signal_get',               'authenticated'),
+            ('kill_switch',              'authenticated'),
             ('agent_set_digest',         'service_role'),
             ('agent_heartbeat',          'service_role'),
             ('agent_seen',               'service_role'),
@@ -52,14 +65,26 @@ begin
             ('_integer',                 'authenticated, service_role'),
             ('_order_page',              'authenticated'),
             ('_job_page',                'authenticated'),
+            ('_reason',                  'authenticated, service_role'),
+            ('_signal_amounts',          'authenticated, service_role'),
+            ('_milliseconds',            'authenticated, service_role'),
             -- called by the engine when jobs end; see below
             ('settle_compile',           null),
             ('settle_deployment',        null),
             ('settle_trade',             null),
             ('settle_close_position',    null),
             -- called by the functions above, with their owner's rights, and by triggers
+            ('_alert_act',               null),
+            ('_alert_close',             null),
+            ('_alert_decide',            null),
+            ('_alert_insert',            null),
+            ('_alert_keep',              null),
+            ('_alert_refusal',           null),
+            ('_alert_symbol',            null),
+            ('_alert_trade',             null),
             ('_append_only',             null),
             ('_caller',                  null),
+            ('_cancel_orders',           null),
             ('_cancel_queue',            null),
             ('_changes',                 null),
             ('_check_connection',        null),
@@ -68,7 +93,10 @@ begin
             ('_check_onboarded',         null),
             ('_check_order',             null),
             ('_check_parent',            null),
+            ('_check_secret',            null),
             ('_check_settings',          null),
+            ('_check_strategy',          null),
+            ('_close_positions',         null),
             ('_day',                     null),
             ('_deal_counted',            null),
             ('_deals',                   null),
@@ -81,6 +109,7 @@ begin
             ('_loss_gate',               null),
             ('_note_account',            null),
             ('_note_deals',              null),
+            ('_open_positions',          null),
             ('_order_events',            null),
             ('_order_key',               null),
             ('_order_put',               null),
@@ -89,6 +118,10 @@ begin
             ('_own_users',               null),
             ('_replayed_order',          null),
             ('_resolve_orders',          null),
+            ('_settle_closing',          null),
+            ('_strategy_of',             null),
+            ('_strategy_secret',         null),
+            ('_strategy_set',            null),
             ('_time',                    null),
             ('_touch',                   null),
             ('_trading_account',         null),
@@ -169,9 +202,11 @@ begin
 end;
 $$;
 
-revoke all on public.jobs, public.orders, public.agents, public.connections, public.settings
+revoke all on public.jobs, public.orders, public.agents, public.connections, public.settings, public.strategies,
+    public.signals
     from public, anon, authenticated, service_role;
-grant select on public.jobs, public.orders, public.agents, public.connections, public.settings
+grant select on public.jobs, public.orders, public.agents, public.connections, public.settings, public.strategies,
+    public.signals
     to authenticated, service_role;
 
 -- A user changes rows by functions, except where the source documents let the row-level security be the rule.
@@ -186,7 +221,10 @@ grant insert (user_id, name, description, symbol, timeframe), update (name, desc
     current_version_id, archived_at), delete on public.ea_projects to authenticated;
 grant insert (project_id, user_id, version_number, source_code, source, prompt), update (source_code), delete
     on public.ea_versions to authenticated;
-grant insert, update, delete on public.tv_strategies to authenticated;
+grant insert (user_id, broker_connection_id, name, webhook_secret, risk_override_pct, allowed_pairs, is_enabled,
+    default_volume, expires_in, dedup_enabled, dedup_seconds, allowed_sources), update (broker_connection_id, name,
+    webhook_secret, risk_override_pct, allowed_pairs, is_enabled, default_volume, expires_in, dedup_enabled,
+    dedup_seconds, allowed_sources), delete on public.tv_strategies to authenticated;
 
 grant select, insert, update, delete on public.profiles, public.user_settings, public.broker_connections,
     public.mt5_agents, public.ea_projects, public.ea_versions, public.ea_artifacts, public.ea_deployments,

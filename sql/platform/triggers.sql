@@ -13,6 +13,10 @@ create or replace trigger append_only before update or delete on public.audit_lo
 create or replace trigger append_only_truncate before truncate on public.audit_log
     for each statement execute function public._append_only();
 
+create or replace trigger strategy_secret before insert or update of webhook_secret, secret_digest
+    on public.tv_strategies
+    for each row execute function public._strategy_secret();
+
 -- A deal is noted once, so it is counted once.
 create or replace trigger deal_counted after insert on public.trade_events
     for each row when (new.deal_id is not null) execute function public._deal_counted();

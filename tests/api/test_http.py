@@ -106,6 +106,7 @@ def test_the_log_holds_no_secret(platform_url: str, valkey: EmbeddedValkey) -> N
         agent = owner.pair()
         query = {"token": "query-secret", "job_type": "private-type"}
         service.http.get("/api/v1/webhooks/tv/path-secret", params=query)
+        service.http.post("/api/v1/webhooks/tv/path-secret", params=query)
         owner.get("/api/v1/jobs", **query)
         wrong = Agent(service, agent.agent_id, "fxa_wrong-secret")
         wrong.get(f"{agent.path}/jobs/next")
@@ -114,6 +115,7 @@ def test_the_log_holds_no_secret(platform_url: str, valkey: EmbeddedValkey) -> N
         agent.result(job_id, output_data={"y": "payload-secret"})
         log = service.stop()
     assert "GET /api/v1/jobs 200" in log
-    assert "GET - 404" in log
-    for secret in ("secret", "private-type", owner.token, agent.key, str(agent.agent_id)):
+    assert "GET - 405" in log
+    assert "POST /api/v1/webhooks/tv/{webhook_secret} 200" in log
+    for secret in ("-secret", "private-type", owner.token, agent.key, str(agent.agent_id)):
         assert secret not in log

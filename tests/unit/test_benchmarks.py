@@ -98,3 +98,18 @@ def test_a_report_shows_median_and_spread_and_says_whether_the_aim_is_met() -> N
     assert "| a | 2,000 [1,000-3,000] | n/a |" in text
     assert "- a / b: 0.44 [0.40-0.50]; aim 0.45: missed" in text
     assert "- b / c: 0.50; aim 0.5: met" in text
+
+
+def test_webhooks_reports_every_case(
+    admin_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", admin_url)
+    file = tmp_path / "report.json"
+
+    benchmarks.main(["webhooks", "--quick", "--json", str(file)])
+
+    (webhooks,) = json.loads(file.read_text())["results"]
+    assert all(sample["per_second"] > 0 for (sample,) in webhooks["samples"].values())
+    spooled = {name: sample["spooled"] for name, (sample,) in webhooks["samples"].items()}
+    assert spooled["100/s, PostgreSQL down"] == 100
+    assert "alerts waited" in webhooks["notes"][0]

@@ -1,8 +1,8 @@
--- public.settle_close_position: notes in trade_events what became of close_position jobs.
+-- public.settle_close_position: carries the end of close_position jobs to trade_events and to their signals.
 -- Returns: nothing.
 -- Writes: nothing
--- Locks: nothing
--- Calls: _order_events
+-- Locks: what _settle_closing locks.
+-- Calls: _order_events, _settle_closing
 -- Raises: nothing
 create or replace function public.settle_close_position(p_jobs jobengine.settled_job[]) returns void
 language sql
@@ -10,5 +10,6 @@ volatile
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
-    select public._order_events(p_jobs)
+    select public._order_events(p_jobs);
+    select public._settle_closing(p_jobs)
 $$;

@@ -56,6 +56,8 @@ RIGHTS: dict[str, tuple[str, str, set[str], set[str]]] = {
     "public.agents": ("user_id", "name", READ, READ),
     "public.connections": ("id", "name", READ, READ),
     "public.settings": ("user_id", "timezone", READ, READ),
+    "public.strategies": ("user_id", "name", READ, READ),
+    "public.signals": ("user_id", "status", READ, READ),
     "jobengine.jobs": ("tenant_id", "status", READ, READ),
     "jobengine.job": ("tenant_id", "queue", READ, READ),
     "jobengine.ready": ("tenant_id", "queue", READ, READ),
@@ -76,12 +78,18 @@ FUNCTIONS = {
         *("broker_connection_delete", "settings_get", "settings_update", "onboarding_complete"),
         *("order_create", "order_get", "order_list", "order_events", "position_close"),
         *("read_create", "trading_agent", "_order_page"),
+        *("strategy_create", "strategy_update", "strategy_delete", "strategy_rotate_secret"),
+        *("strategy_list", "strategy_get", "strategy_test", "kill_switch"),
+        *("signal_list", "signal_count", "signal_get", "_reason", "_milliseconds"),
+        "_signal_amounts",
         *("_now", "_refuse", "_uuid", "_number", "_integer", "_job_page"),
     },
     "service_role": {
         *("agent_status", "agent_credentials", "agent_set_digest", "agent_heartbeat", "agent_seen"),
         *("agent_queues", "claim_next_job", "job_create", "user_add", "user_find"),
         *("strategy_by_secret", "agent_claim", "agent_start", "deals_report"),
+        *("strategy_secrets", "signal_receive", "_reason", "_milliseconds"),
+        "_signal_amounts",
         *("audit", "_now", "_refuse", "_uuid", "_number", "_integer"),
     },
     "anon": set(),
@@ -259,6 +267,21 @@ SECRETS = [
 @pytest.mark.parametrize("secret", SECRETS)
 def test_a_user_cannot_read_a_secret_of_an_agent(rdb: Db, owner: User, secret: str) -> None:
     query = sql.SQL("select {} from public.mt5_agents").format(sql.Identifier(secret))
+    with (
+        pytest.raises(psycopg.errors.InsufficientPrivilege),
+        acting(rdb, "authenticated", owner.id),
+    ):
+        rdb.execute(query)
+
+
+CHOSEN_BY_US = ["secret_digest", "previous_secret_digest", "previous_secret_until"]
+
+
+@pytest.mark.parametrize("column", CHOSEN_BY_US)
+def test_a_user_cannot_choose_by_what_a_strategy_is_found(
+    rdb: Db, owner: User, column: str
+) -> None:
+    query = sql.SQL("update public.tv_strategies set {0} = {0}").format(sql.Identifier(column))
     with (
         pytest.raises(psycopg.errors.InsufficientPrivilege),
         acting(rdb, "authenticated", owner.id),

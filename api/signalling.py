@@ -1,0 +1,118 @@
+"""The endpoints of alerts: where they come in, their strategies, and what became of them."""
+
+from __future__ import annotations
+
+from api import models, signals, strategies, webhooks
+from api.endpoint import V1, Access, Endpoint
+
+STRATEGY = f"{V1}/strategies/{{strategy_id}}"
+
+SIGNALLING = [
+    Endpoint(
+        method="POST",
+        path=f"{V1}/webhooks/tv/{{webhook_secret}}",
+        handler=webhooks.receive,
+        summary="Take an alert of TradingView, whatever its body: always 200",
+        access=Access.PUBLIC,
+        answer="text/plain",
+        names={"webhook_secret": str},
+        refuses=False,
+        problems=("database_unavailable",),
+    ),
+    Endpoint(
+        method="GET",
+        path=f"{V1}/strategies",
+        handler=strategies.page,
+        summary="The user's strategies with the counts of their signals, newest first",
+        access=Access.USER,
+        query=models.OffsetPage,
+        answer=list[models.Strategy],
+    ),
+    Endpoint(
+        method="POST",
+        path=f"{V1}/strategies",
+        handler=strategies.create,
+        summary="Make a strategy; its webhook's address is shown this once",
+        access=Access.USER,
+        body=models.NewStrategy,
+        answer=models.NewWebhook,
+        status=201,
+        problems=("not_found",),
+    ),
+    Endpoint(
+        method="GET",
+        path=STRATEGY,
+        handler=strategies.get,
+        summary="A strategy",
+        access=Access.USER,
+        answer=models.Strategy,
+        problems=("not_found",),
+    ),
+    Endpoint(
+        method="PATCH",
+        path=STRATEGY,
+        handler=strategies.change,
+        summary="Change a strategy",
+        access=Access.USER,
+        body=models.StrategyChanges,
+        answer=models.Strategy,
+        problems=("not_found",),
+    ),
+    Endpoint(
+        method="DELETE",
+        path=STRATEGY,
+        handler=strategies.remove,
+        summary="Remove a strategy and its signals; its waiting orders are cancelled",
+        access=Access.USER,
+        answer=None,
+        status=204,
+        problems=("not_found",),
+    ),
+    Endpoint(
+        method="POST",
+        path=f"{STRATEGY}/rotate-secret",
+        handler=strategies.rotate_secret,
+        summary="Another address for the webhook; the former one works for a while",
+        access=Access.USER,
+        body=models.RotateSecret,
+        answer=models.NewWebhook,
+        problems=("not_found",),
+    ),
+    Endpoint(
+        method="POST",
+        path=f"{STRATEGY}/test",
+        handler=strategies.test,
+        summary="Send the strategy an alert, by default a dry run",
+        access=Access.USER,
+        body=models.TestAlert,
+        answer=models.Tested,
+        problems=("not_found",),
+    ),
+    Endpoint(
+        method="GET",
+        path=f"{V1}/signals",
+        handler=signals.page,
+        summary="The user's signals, newest first",
+        access=Access.USER,
+        query=models.SignalPage,
+        answer=list[models.Signal],
+    ),
+    Endpoint(
+        method="GET",
+        path=f"{V1}/signals/{{signal_id}}",
+        handler=signals.get,
+        summary="A signal: what it became, why, and how long each step took",
+        access=Access.USER,
+        answer=models.Signal,
+        problems=("not_found",),
+    ),
+    Endpoint(
+        method="POST",
+        path=f"{V1}/kill-switch",
+        handler=signals.kill_switch,
+        summary="Stop trading, cancel waiting orders, close positions",
+        access=Access.USER,
+        body=models.KillSwitch,
+        answer=models.Killed,
+    ),
+]

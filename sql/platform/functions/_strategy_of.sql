@@ -1,0 +1,17 @@
+-- public._strategy_of: the strategy of a webhook's secret.
+-- Returns: the strategy, or null for a secret that is nobody's, or was rotated away long enough ago.
+-- Writes: nothing
+-- Locks: nothing
+-- Calls: _now
+-- Raises: nothing
+create or replace function public._strategy_of(p_secret_digest bytea) returns public.tv_strategies
+language sql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+    select s from public.tv_strategies s where s.secret_digest = p_secret_digest
+    union all
+    select s from public.tv_strategies s
+    where s.previous_secret_digest = p_secret_digest and s.previous_secret_until > public._now()
+    limit 1
+$$;

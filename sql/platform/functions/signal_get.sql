@@ -1,0 +1,18 @@
+-- public.signal_get: a signal of the user who calls.
+-- Returns: one row.
+-- Writes: nothing
+-- Locks: nothing
+-- Calls: auth.uid, _refuse
+-- Raises: FX404
+create or replace function public.signal_get(p_id uuid) returns setof public.signals
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return query select s.* from public.signals s where s.id = p_id and s.user_id = auth.uid();
+    if not found then
+        perform public._refuse('FX404', 'not_found', 'id');
+    end if;
+end;
+$$;

@@ -1,0 +1,47 @@
+-- public.signal_receive: takes an alert that came with a webhook's secret.
+-- Returns: one row: whether the secret is known; if so the strategy, the signal, its status and code, and whether an
+--   earlier call with this signal id had decided it.
+-- Writes: nothing
+-- Locks: what _alert_decide locks.
+-- Calls: _strategy_of, _alert_decide
+-- Raises: nothing
+-- Notes: A secret that is nobody's writes nothing. The same signal id again changes nothing and answers the same, so
+--   a caller that does not know whether it succeeded calls again. p_received_at is when the alert came, whenever the
+--   database hears of it: its age counts from there.
+create or replace function public.signal_receive(
+    p_secret_digest bytea,
+    p_signal_id uuid,
+    p_received_at timestamptz,
+    p_payload jsonb,
+    p_dedup_key text default null,
+    p_symbol text default null,
+    p_action text default null,
+    p_volume numeric default null,
+    p_sl numeric default null,
+    p_tp numeric default null,
+    p_price numeric default null,
+    p_source_ip inet default null
+) returns table (
+    known boolean, strategy_id uuid, signal_id uuid, status text, error_message text, job_id uuid, replayed boolean)
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_strategy public.tv_strategies;
+    v_alert public._alert := row(
+        p_signal_id, p_received_at, p_source_ip, p_dedup_key, p_symbol, p_action, p_volume, p_sl, p_tp, p_price,
+        p_payload);
+    v_new boolean;
+begin
+    v_strategy := public._strategy_of(p_secret_digest);
+    if v_strategy.id is null then
+        return query select false, null::uuid, null::uuid, null, null, null::uuid, false;
+        return;
+    end if;
+    v_new := public._alert_decide(v_strategy, v_alert);
+    return query
+    select true, s.strategy_id, s.id, s.status, s.error_message, s.job_id, not v_new
+    from public.tv_signals s where s.id = p_signal_id and s.strategy_id = v_strategy.id;
+end;
+$$;
