@@ -187,6 +187,15 @@ class Line:
         self._writer.close()
 
     async def post(self, path: str, body: bytes) -> None:
+        """Post once more where the service has closed a connection that nobody used for long."""
+        try:
+            await self._post(path, body)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            self.close()
+            await self.open()
+            await self._post(path, body)
+
+    async def _post(self, path: str, body: bytes) -> None:
         head = f"POST {path} HTTP/1.1\r\nHost: bench\r\nContent-Length: {len(body)}\r\n\r\n"
         self._writer.write(head.encode() + body)
         answer = await self._reader.readuntil(b"\r\n\r\n")
@@ -266,8 +275,9 @@ def filled(target: World, count: int) -> Sample:
 
 
 async def _fill(http: httpx.AsyncClient, agent: str) -> None:
-    answer = await http.get(f"{agent}/jobs/next", params={"wait": 25})
-    job = answer.json()
+    job: dict[str, Any] = {}
+    while "job_id" not in job:
+        job = (await http.get(f"{agent}/jobs/next", params={"wait": 25})).json()
     fill = {"fill_price": 1.1, "ticket": job["job_id"], "symbol": "EURUSD", "volume": 0.1}
     report = {"status": "completed", "output_data": fill}
     await http.post(f"{agent}/jobs/{job['job_id']}/result", json=report)
