@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from api.database import Pool, create_pool
+from api.handed import Handed
 from api.intake import Intake
 from api.keys import AgentKeys
 from api.longpoll import LongPoll
@@ -43,6 +44,7 @@ class Service:
     presence: Presence
     longpoll: LongPoll
     intake: Intake
+    handed: Handed
     stream: PriceStream
 
     def forget(self, agent_id: UUID | None) -> None:
@@ -100,6 +102,7 @@ def _service(settings: Settings, metrics: Metrics, pool: Pool, engine: JobEngine
         presence=Presence(pool),
         longpoll=longpoll,
         intake=Intake(pool, Spool(redis.client), metrics),
+        handed=Handed(),
         stream=stream,
     )
 

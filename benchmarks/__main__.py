@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks import bulk, drain, machine, stream, webhooks
+from benchmarks import bulk, drain, machine, orders, stream, webhooks
 from benchmarks.pgbench import PgbenchError
 from benchmarks.report import as_json, as_markdown
 from benchmarks.scenario import Lab
@@ -16,7 +16,13 @@ from benchmarks.server import serve
 
 SCENARIOS = {
     scenario.name: scenario
-    for scenario in (bulk.SCENARIO, drain.SCENARIO, stream.SCENARIO, webhooks.SCENARIO)
+    for scenario in (
+        bulk.SCENARIO,
+        drain.SCENARIO,
+        orders.SCENARIO,
+        stream.SCENARIO,
+        webhooks.SCENARIO,
+    )
 }
 
 
