@@ -76,13 +76,13 @@ FUNCTIONS = {
         *("broker_connection_delete", "settings_get", "settings_update", "onboarding_complete"),
         *("order_create", "order_get", "order_list", "order_events", "position_close"),
         *("read_create", "trading_agent", "_order_page"),
-        *("_now", "_refuse", "_uuid", "_number", "_integer", "_job_page"),
+        *("_now", "_refuse", "_uuid", "_number", "_money", "_integer", "_job_page"),
     },
     "service_role": {
         *("agent_status", "agent_credentials", "agent_set_digest", "agent_heartbeat", "agent_seen"),
         *("agent_queues", "claim_next_job", "job_create", "user_add", "user_find"),
         *("strategy_by_secret", "agent_claim", "agent_start", "deals_report"),
-        *("audit", "_now", "_refuse", "_uuid", "_number", "_integer"),
+        *("audit", "_now", "_refuse", "_uuid", "_number", "_money", "_integer"),
     },
     "anon": set(),
 }
