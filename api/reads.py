@@ -15,7 +15,7 @@ from api.database import as_user
 from api.endpoint import Call, adapter
 from api.errors import Problem, field_errors
 from api.records import Reading
-from api.waiting import ended, said
+from api.waiting import ended, over, said
 from jobengine import JobInfo
 
 WAIT_SECONDS = 5.0
@@ -52,7 +52,8 @@ async def ask(
 
 async def answer(call: Call, asked: Reading, model: Any, seconds: float) -> Any:
     """Return what the agent says; `agent_timeout`, or `agent_failed` where it says nonsense."""
-    job = await ended(call.service, asked.job_id, seconds)
+    await over(call.service, asked.job_id, seconds, new=not asked.joined)
+    job = await ended(call.service, asked.job_id, 0.0)
     if job is not None and job.status == "failed":
         raise _failed(job)
     if job is None or job.status != "completed":

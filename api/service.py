@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from api.database import Pool, create_pool
+from api.handed import Handed
 from api.keys import AgentKeys
 from api.longpoll import LongPoll
 from api.metrics import Metrics
@@ -40,6 +41,7 @@ class Service:
     keys: AgentKeys
     presence: Presence
     longpoll: LongPoll
+    handed: Handed
     stream: PriceStream
 
     def forget(self, agent_id: UUID | None) -> None:
@@ -96,6 +98,7 @@ def _service(settings: Settings, metrics: Metrics, pool: Pool, engine: JobEngine
         keys=keys,
         presence=Presence(pool),
         longpoll=longpoll,
+        handed=Handed(),
         stream=stream,
     )
 

@@ -2,10 +2,39 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import time
 from uuid import UUID
 
 from api.service import Service
 from jobengine import JobInfo, WaitTimeout
+
+LOOK_SECONDS = 0.5  # for a word that was lost
+
+
+async def over(service: Service, job_id: UUID, seconds: float, *, new: bool) -> float:
+    """Return once the job is said or seen to have ended, or the time is up; the seconds left.
+
+    For jobs with `wake`, whose end the engine tells: the word is waited for, and of a new job not
+    looked for before. `JobEngine.wait` looks at once and often at first, as a job may end without
+    a word: six looks per order, each as dear as the start of the work.
+    """
+    deadline = time.monotonic() + seconds
+    with service.engine.wakeup.end(job_id) as word:
+        while new or not await ended(service, job_id, 0.0):
+            new = False
+            left = deadline - time.monotonic()
+            if left <= 0 or await _came(word, min(LOOK_SECONDS, left)):
+                break
+    return deadline - time.monotonic()
+
+
+async def _came(word: asyncio.Event, seconds: float) -> bool:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            return await word.wait()
+    return False
 
 
 async def ended(service: Service, job_id: UUID, seconds: float) -> JobInfo | None:

@@ -8,14 +8,15 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks import bulk, drain, machine, stream
+from benchmarks import bulk, drain, machine, orders, stream
 from benchmarks.pgbench import PgbenchError
 from benchmarks.report import as_json, as_markdown
 from benchmarks.scenario import Lab
 from benchmarks.server import serve
 
 SCENARIOS = {
-    scenario.name: scenario for scenario in (bulk.SCENARIO, drain.SCENARIO, stream.SCENARIO)
+    scenario.name: scenario
+    for scenario in (bulk.SCENARIO, drain.SCENARIO, orders.SCENARIO, stream.SCENARIO)
 }
 
 

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import re
-import secrets
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from statistics import quantiles
-from typing import Any
 from uuid import UUID
 
 import httpx
@@ -32,6 +28,7 @@ from benchmarks.database import database
 from benchmarks.progress import say
 from benchmarks.report import Column, Ratio, Result, Sample
 from benchmarks.scenario import Lab, Scenario
+from benchmarks.service import SECRET, process, service
 
 QUESTION = (
     "An agent pushes ticks of one instrument over HTTP; how long until every WebSocket client has "
@@ -50,7 +47,6 @@ COLUMNS = (
 )
 AIM_MS = 50.0
 PAIR, OTHER = "EURUSD", "STUFF"
-_SECRET = secrets.token_hex(32)
 _SECONDS = 2.5
 _SETTLE_SECONDS = 0.5  # what is on its way arrives
 _STUFFING = 150  # batches of prices for those who stall, some milliseconds apart
@@ -94,49 +90,13 @@ class World:
     key: str
 
 
-@contextmanager
-def process(*command: str, **variables: str) -> Iterator[tuple[int, str]]:
-    """Yield pid and address of a server that says where it listens."""
-    with tempfile.TemporaryFile("w+b") as log:
-        running = subprocess.Popen(
-            [sys.executable, *command], env={**os.environ, **variables}, stdout=log, stderr=log
-        )
-        try:
-            yield running.pid, _address(running, log)
-        finally:
-            running.kill()
-            running.wait()
-
-
-def _address(running: subprocess.Popen[bytes], log: Any) -> str:
-    while True:
-        text = os.pread(log.fileno(), 65536, 0).decode()
-        if found := re.search(r"http://127\.0\.0\.1:\d+", text):
-            return found[0]
-        if running.poll() is not None:
-            raise RuntimeError(text)
-        time.sleep(0.02)
-
-
-def service(database_url: str, redis_url: str) -> Any:
-    """Return our service as a process."""
-    return process(
-        *("-m", "api", "serve"),
-        DATABASE_URL=database_url,
-        REDIS_URL=redis_url,
-        SUPABASE_JWT_SECRET=_SECRET,
-        AGENT_KEY_BCRYPT_COST="4",
-        PORT="0",
-    )
-
-
 def settle(database_url: str, redis_url: str) -> World:
     """Add a user and pair an agent."""
     with psycopg.connect(database_url) as conn:
         conn.execute("set local role service_role")
         row = conn.execute("select public.user_add('a@example.org')").fetchone()
     assert row
-    token = tokens.issue(_SECRET, row[0], "a@example.org", 3600)
+    token = tokens.issue(SECRET, row[0], "a@example.org", 3600)
     headers = {"Authorization": f"Bearer {token}"}
     with (
         service(database_url, redis_url) as (_, address),

@@ -183,6 +183,20 @@ def test_the_deals_of_a_fill_are_waited_for(package: FakePackage) -> None:
     assert len(waits) == 3
 
 
+def test_all_deals_of_a_fill_are_waited_for(package: FakePackage) -> None:
+    later = DealInfo(7002, 9001, 9001, volume=0.06)
+    package.deals.append(DealInfo(7001, 9001, 9001, volume=0.04))
+    package.answers.append(SendResult(DONE, 7001, 9001, 0.1, 1.08512))
+
+    def pause(seconds: float) -> None:
+        if seconds:
+            package.deals = [package.deals[0], later]
+
+    terminal = MT5Terminal(MT5Settings(), package, now=lambda: NOW, pause=pause)
+    terminal.connect()
+    assert terminal.send(ORDER).volume == Decimal("0.10")
+
+
 # -- how often order_send is called ----------------------------------------------------------------
 
 

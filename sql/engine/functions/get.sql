@@ -8,6 +8,7 @@
 -- Concurrency: one statement, so one snapshot, in which a job in flight is still where it was: it is never
 --   missed and never seen twice, at any isolation level. One lateral probe per id: a plan of a join, made when
 --   the tables were small, reads all of them when they have grown (1.3 million rows for 10 jobs of 200,000).
+--   The plan is kept: it has one shape, and to make it anew took 0.33 of the 0.43 ms of a call.
 create or replace function jobengine.get(p_job_ids uuid[], p_tenant_id uuid default null)
 returns setof jobengine.jobs
 language sql
@@ -18,6 +19,7 @@ set enable_seqscan = off
 set enable_bitmapscan = off
 set enable_hashjoin = off
 set enable_mergejoin = off
+set plan_cache_mode = force_generic_plan
 as $$
     select v.*
     from (select distinct u from unnest(p_job_ids) u) i (job_id)

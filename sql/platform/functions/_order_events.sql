@@ -9,11 +9,13 @@
 --   unknown one turned out to be. The agent's answer may be anything: a value that is no number is kept in detail
 --   only. A deal that is known already is not noted again, nor a fill without a deal whose deals are known; what
 --   deals_report resolves it notes itself. A deal whose money the agent does not tell is left to deals_report, as a
---   deal is counted once. A fill is one position more until the next report says how many there are.
+--   deal is counted once. A fill is one position more until the next report says how many there are. The plans are
+--   kept: made anew they took two thirds of a call's time.
 create or replace function public._order_events(p_jobs jobengine.settled_job[]) returns void
 language sql
 volatile
 set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan
 as $$
     select b.id from public.broker_connections b
     where b.id in (select public._uuid(j.meta ->> 'broker_connection_id') from unnest(p_jobs) j
