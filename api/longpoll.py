@@ -93,7 +93,7 @@ class LongPoll:
         self._due: dict[UUID, None] = {}  # in the order in which they became due
         self._wanted = asyncio.Event()
         self._listener = uuid4()
-        self._closed = False
+        self.closed = False  # whoever waits for anything in this process need not any more
 
     @property
     def waiting(self) -> int:
@@ -102,7 +102,7 @@ class LongPoll:
 
     def close(self) -> None:
         """Answer every poll with no job, also those to come; for the end of the process."""
-        self._closed = True
+        self.closed = True
         for place in self._places.values():
             if place.waiter:
                 place.waiter.resolve(None)
@@ -121,7 +121,7 @@ class LongPoll:
         """
         loop = asyncio.get_running_loop()
         waiter = Waiter(agent, request_id, time.monotonic() + seconds, loop.create_future())
-        if self._closed:
+        if self.closed:
             waiter.resolve(None)
             return waiter
         place = self._place(agent)

@@ -52,8 +52,10 @@ async def ask(
 
 async def answer(call: Call, asked: Reading, model: Any, seconds: float) -> Any:
     """Return what the agent says; `agent_timeout`, or `agent_failed` where it says nonsense."""
-    await over(call.service, asked.job_id, seconds, new=not asked.joined)
-    job = await ended(call.service, asked.job_id, 0.0)
+    job, left, new = None, seconds, not asked.joined
+    while job is None and left > 0:
+        left = await over(call.service, asked.job_id, left, new=new)
+        job, new = await ended(call.service, asked.job_id, 0.0), False
     if job is not None and job.status == "failed":
         raise _failed(job)
     if job is None or job.status != "completed":

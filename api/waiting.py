@@ -16,6 +16,8 @@ LOOK_SECONDS = 0.5  # for a word that was lost
 async def over(service: Service, job_id: UUID, seconds: float, *, new: bool) -> float:
     """Return once the job is said or seen to have ended, or the time is up; the seconds left.
 
+    None are left once the process is about to end. What is said may be wrong: look.
+
     For jobs with `wake`, whose end the engine tells: the word is waited for, and of a new job not
     looked for before. `JobEngine.wait` looks at once and often at first, as a job may end without
     a word: six looks per order, each as dear as the start of the work.
@@ -25,7 +27,9 @@ async def over(service: Service, job_id: UUID, seconds: float, *, new: bool) -> 
         while new or not await ended(service, job_id, 0.0):
             new = False
             left = deadline - time.monotonic()
-            if left <= 0 or await _came(word, min(LOOK_SECONDS, left)):
+            if left <= 0 or service.longpoll.closed:
+                return 0.0
+            if await _came(word, min(LOOK_SECONDS, left)):
                 break
     return deadline - time.monotonic()
 

@@ -108,12 +108,17 @@ def filled(job: Job, fill: Fill, latency: Json) -> Report:
             "ticket": fill.position_id,
             "position_id": fill.position_id,
             "fill_price": float(fill.price),
+            # on a netting account a trade may close something
+            **({"pnl": float(fill.pnl)} if fill.pnl else {}),
         }
     return Report(status="completed", output={**common, **more})
 
 
 def found(job: Job, deals: Sequence[Deal]) -> Report:
-    """Return the report of an order whose deals were found: price by volume, money in sum."""
+    """Return the report of an order whose deals were found: price by volume, money in sum.
+
+    A sum is of no one deal, so it names none: each is reported as a deal, and counted there.
+    """
     volume = sum((deal.volume for deal in deals), Decimal())
     worth = sum((deal.price * deal.volume for deal in deals), Decimal())
     last = deals[-1]
@@ -136,6 +141,8 @@ def found(job: Job, deals: Sequence[Deal]) -> Report:
     )
     report = filled(job, fill, {})
     report.output["reconciled"] = True
+    if len(deals) > 1:
+        report.output["deal_id"] = None
     return report
 
 

@@ -54,6 +54,12 @@ Amount = Annotated[
     AfterValidator(_rounded),
     WithJsonSchema({"type": "number"}),
 ]
+Traded = Annotated[
+    Decimal,
+    Field(gt=0, le=99_999_999_999, allow_inf_nan=False),
+    AfterValidator(_rounded),
+    WithJsonSchema({"type": "number", "exclusiveMinimum": 0, "maximum": 99_999_999_999}),
+]
 Real = Annotated[float, Field(ge=-LARGEST, le=LARGEST, allow_inf_nan=False)]
 Magic = Annotated[int, Field(ge=-LARGEST_64_BITS, le=LARGEST_64_BITS)]
 Time = Annotated[datetime, AfterValidator(_in_utc)]
@@ -272,16 +278,16 @@ class CandleQuery(Account):
 
 
 class Deal(Body):
-    """A deal of the account's history, as the terminal has it."""
+    """A deal of the account's history, as the terminal has it, whatever its symbol is called."""
 
     deal_id: Annotated[Ticket, BeforeValidator(_text)]
     broker_order_id: Annotated[Ticket, BeforeValidator(_text)] | None = None
     position_id: Annotated[Ticket, BeforeValidator(_text)] | None = None
-    symbol: Instrument
+    symbol: Annotated[str, Field(min_length=1, max_length=64)]
     side: Side
     entry: Literal["in", "out", "inout", "out_by"]
-    volume: Volume
-    price: Level
+    volume: Traded
+    price: Traded
     profit: Amount = Decimal(0)
     commission: Amount = Decimal(0)
     swap: Amount = Decimal(0)

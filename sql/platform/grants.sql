@@ -62,6 +62,7 @@ begin
             ('_uuid',                    'authenticated, service_role'),
             ('_refuse',                  'authenticated, service_role'),
             ('_number',                  'authenticated, service_role'),
+            ('_money',                   'authenticated, service_role'),
             ('_integer',                 'authenticated, service_role'),
             ('_order_page',              'authenticated'),
             ('_job_page',                'authenticated'),

@@ -144,6 +144,18 @@ def test_tickets_may_be_numbers_and_numbers_quoted(desk: Desk) -> None:
     )
 
 
+def test_no_deal_is_lost_to_its_symbols_name_or_to_the_noise_of_a_float(desk: Desk) -> None:
+    names = ("#US30", "[DJI30]", "_BTC", "US Tech 100")
+    noisy = {"volume": 0.1 + 0.2, "price": 1.1 + 2.2, "profit": -0.1 - 0.2}
+    deals = [deal(symbol=name, **noisy) for name in names]
+    assert taken(report(desk, *deals)) == (4, 4, 0)
+    (noted, *_) = desk.user.service.rows(
+        "select volume, price, realized_pnl from trade_events where deal_id = %s",
+        deals[0]["deal_id"],
+    )
+    assert [float(value) for value in noted.values()] == [0.3, 3.3, -0.3]
+
+
 @pytest.mark.parametrize(
     "body,field",
     [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from uuid import uuid4
 
@@ -11,6 +12,7 @@ import httpx
 import psycopg
 import pytest
 
+from api.embedded import EmbeddedValkey
 from api.orders import WAIT_SECONDS
 from jobengine.testing import Clock
 from tests.api.desk import (
@@ -25,7 +27,7 @@ from tests.api.desk import (
     take_one,
     working,
 )
-from tests.api.world import Service, problem, until
+from tests.api.world import Service, problem, serving, until
 
 TEN_MINUTES = 600
 
@@ -81,6 +83,18 @@ def test_post_orders_answers_202_pending_when_the_agent_takes_longer(desk: Desk)
     assert (followed["order_id"], followed["status"]) == (order["order_id"], "filled")
     steps = [event["event"] for event in followed["events"]]
     assert steps == ["requested", "claimed", "sent", "filled"]
+
+
+def test_orders_that_wait_are_answered_when_the_service_ends(
+    platform_url: str, valkey: EmbeddedValkey
+) -> None:
+    """Before it expires, which it would while it is waited for."""
+    with serving(platform_url, valkey.url) as service, ThreadPoolExecutor(1) as threads:
+        desk = new_desk(service)
+        answer = threads.submit(desk.order, expires_in=4)
+        order_id = waiting_order(desk)["order_id"]
+        assert "Traceback" not in service.stop()
+    assert (answer.result().status_code, answer.result().json()["order_id"]) == (202, order_id)
 
 
 def test_an_order_that_was_begun_and_not_ended_is_pending_to_its_maker(desk: Desk) -> None:

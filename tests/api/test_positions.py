@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
-from tests.api.desk import Desk, at_once, closed, completed, filled, new_desk, refused, working
-from tests.api.world import Service, problem
+from tests.api.desk import (
+    Desk,
+    at_once,
+    closed,
+    completed,
+    filled,
+    new_desk,
+    refused,
+    take_one,
+    working,
+)
+from tests.api.world import Service, problem, until
 
 PATH = "/api/v1/positions"
 POSITION = {
@@ -154,6 +165,23 @@ def test_positions_after_an_order_are_not_those_from_before_it(desk: Desk) -> No
         traded.set()
         assert desk.user.get(PATH).json() == [POSITION]
         reader.join()
+
+
+def test_a_read_waits_on_after_a_word_that_was_none(desk: Desk) -> None:
+    """Notifications are hints: all waiters get one when the listener has lost its connection."""
+    service = desk.user.service
+    asked = "select job_id from jobengine.ready where tenant_id = %s"
+    listening = (
+        "select {} from pg_stat_activity"
+        " where datname = current_database() and query = 'listen jobengine'"
+    )
+    with ThreadPoolExecutor(1) as threads:
+        answer = threads.submit(desk.user.get, "/api/v1/positions")
+        until(lambda: bool(service.rows(asked, desk.user.user_id)))
+        (old,) = service.rows(listening.format("pid, pg_terminate_backend(pid)"))
+        until(lambda: [old["pid"]] != [one["pid"] for one in service.rows(listening.format("pid"))])
+        take_one(desk, {"get_positions": completed({"positions": []})}, wait=5)
+        assert answer.result(60).status_code == 200
 
 
 def test_two_users_never_see_each_others_positions(service: Service, desk: Desk) -> None:

@@ -2,10 +2,11 @@
 -- Returns: one row per deal, oldest first; job_id is null for one that no order of this account has made.
 -- Writes: nothing
 -- Locks: nothing
--- Calls: _now, _number, _uuid, _time, _job_of_comment
+-- Calls: _now, _number, _money, _uuid, _time, _job_of_comment
 -- Raises: nothing
 -- Notes: A deal is of the order that its comment names. One of the other side is not of the trade: terminals may
---   hand a position's comment on to what closes it. No deal is of the future, whatever the agent's clock says.
+--   hand a position's comment on to what closes it. No deal is of the future, nor from before 1970, whatever the
+--   agent's clock says.
 create or replace function public._deals(p_user_id uuid, p_broker_connection_id uuid, p_deals jsonb)
 returns table (
     deal_id text, job_id uuid, job_type text, signal_id uuid, strategy_id uuid, entry text, symbol text, side text,
@@ -25,14 +26,15 @@ as $$
            public._uuid(j.input ->> 'strategy_id'),
            d.deal ->> 'entry', d.deal ->> 'symbol', d.deal ->> 'side',
            public._number(d.deal -> 'volume'), public._number(d.deal -> 'price'),
-           public._number(d.deal -> 'profit'), public._number(d.deal -> 'commission'),
-           public._number(d.deal -> 'swap'), d.deal ->> 'broker_order_id', d.deal ->> 'position_id',
+           public._money(d.deal -> 'profit'), public._money(d.deal -> 'commission'),
+           public._money(d.deal -> 'swap'), d.deal ->> 'broker_order_id', d.deal ->> 'position_id',
            jsonb_strip_nulls(jsonb_build_object(
                'reason', d.deal -> 'reason', 'entry', d.deal -> 'entry', 'magic', d.deal -> 'magic',
                'comment', d.deal -> 'comment')),
            t.occurred_at
     from jsonb_array_elements(p_deals) d (deal)
-    cross join lateral (select least(public._time(d.deal ->> 'time'), public._now()) as occurred_at) t
+    cross join lateral (select least(greatest(
+        public._time(d.deal ->> 'time'), timestamptz '1970-01-01 00:00:00+00'), public._now()) as occurred_at) t
     left join lateral (
         select b.job_id, b.job_type, b.input, b.meta
         from jobengine.job b

@@ -1,13 +1,14 @@
 -- public._gate: says whether the rules of a user let a new order pass.
 -- Returns: null if it may, else the code of the first rule that it breaks.
 -- Writes: nothing
--- Locks: the user's settings where orders or positions are limited, so that orders are counted one by one; it waits for
---   who holds them.
+-- Locks: the user's settings, alone where orders or positions are limited, so that orders are counted one by one, else
+--   with other orders; it waits for who holds them. So who halts trading has seen every order that passed before.
 -- Calls: _now, _in_flight, _loss_gate
 -- Raises: nothing
 -- Notes: p_loss_limit_pct is the strategy's own, null the user's. p_broker_connection_id is the account that counts
---   for losses; null is any of them. Orders are counted by their `requested` events of the last 60 seconds; positions
---   are those of the newest reports and the orders in flight.
+--   for losses; null is any of them. A volume that cannot be read (null) is above any limit. Orders are
+--   counted by their `requested` events of the last 60 seconds; positions are those of the newest reports, the fills
+--   since then, and the orders in flight.
 create or replace function public._gate(
     p_user_id uuid, p_symbol text, p_volume numeric, p_loss_limit_pct numeric default null,
     p_broker_connection_id uuid default null
@@ -19,16 +20,21 @@ declare
     v_limits record;
     v_positions bigint;
 begin
+    if exists (
+            select from public.user_settings s
+            where s.user_id = p_user_id
+              and (s.max_orders_per_minute is not null or s.max_open_positions is not null)) then
+        perform from public.user_settings s where s.user_id = p_user_id for no key update;
+    else
+        perform from public.user_settings s where s.user_id = p_user_id for share;
+    end if;
     select s.trading_state, s.max_volume, s.max_orders_per_minute, s.max_open_positions, s.daily_loss_limit_pct
     into v_limits
     from public.user_settings s where s.user_id = p_user_id;
     if v_limits.trading_state in ('halted', 'reducing') then
         return 'trading_' || v_limits.trading_state;
-    elsif p_volume > v_limits.max_volume then
+    elsif not coalesce(p_volume <= v_limits.max_volume, v_limits.max_volume is null) then
         return 'volume_out_of_range';
-    end if;
-    if v_limits.max_orders_per_minute is not null or v_limits.max_open_positions is not null then
-        perform from public.user_settings s where s.user_id = p_user_id for no key update;
     end if;
     if v_limits.max_orders_per_minute <= (
             select count(*) from public.trade_events e    -- a close has no side, and is never too many

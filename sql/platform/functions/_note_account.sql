@@ -2,7 +2,7 @@
 -- Returns: nothing.
 -- Writes: broker_connections, account_snapshots, daily_pnl
 -- Locks: the account, then the day's row.
--- Calls: _now, _day, _number, _integer
+-- Calls: _now, _day, _money, _integer
 -- Raises: nothing
 -- Notes: The account has the newest values; a snapshot is kept at most once a minute. The first report of a user's day
 --   gives the balance that its losses are measured by: what it says, less what the day had realised by then.
@@ -13,8 +13,8 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_now timestamptz := public._now();
-    v_balance numeric := public._number(p_account -> 'balance');
-    v_equity numeric := public._number(p_account -> 'equity');
+    v_balance numeric := public._money(p_account -> 'balance');
+    v_equity numeric := public._money(p_account -> 'equity');
     v_positions integer := public._integer(p_account -> 'open_positions');
 begin
     update public.broker_connections b
@@ -29,7 +29,7 @@ begin
     insert into public.account_snapshots (
         user_id, broker_connection_id, balance, equity, margin_used, margin_available, taken_at)
     select p_user_id, p_broker_connection_id, v_balance, coalesce(v_equity, v_balance),
-           public._number(p_account -> 'margin_used'), public._number(p_account -> 'margin_available'), v_now
+           public._money(p_account -> 'margin_used'), public._money(p_account -> 'margin_available'), v_now
     where not exists (
         select from public.account_snapshots s
         where s.broker_connection_id = p_broker_connection_id and s.taken_at > v_now - interval '60 seconds');

@@ -22,7 +22,7 @@ select
     public._number(j.input -> 'sl') as sl,
     public._number(j.input -> 'tp') as tp,
     coalesce(public._number(j.output -> 'fill_price'), public._number(j.output -> 'closed_price')) as fill_price,
-    public._number(j.output -> 'pnl') as pnl,
+    public._money(j.output -> 'pnl') as pnl,
     j.output ->> 'broker_order_id' as broker_order_id,
     coalesce(j.output ->> 'position_id', j.output ->> 'ticket', j.input ->> 'ticket') as position_id,
     nullif(nullif(j.output ->> 'deal_id', ''), '0') as deal_id,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -153,6 +154,32 @@ def test_a_close_counts_what_it_brought(pdb: Db, trader: User) -> None:
     assert report(pdb, trader.agent, closing) == (1, 0, 0)
     assert events(pdb, job_id)[3:] == [("closed", "d2")]
     assert losses(pdb, trader.id) == [(DAY, -31.75, None)]
+
+
+def test_a_result_without_the_money_leaves_its_deal_to_the_report(pdb: Db, trader: User) -> None:
+    """Nor does a deal's number that no deal can have keep the result from being noted."""
+    closing = one(pdb, "position_close", user=trader.id, ticket="p1")["job_id"]
+    output = {"ticket": "p1", "closed_price": 1.2, "deal_id": "d2"}
+    assert finish(pdb, sent(pdb, trader), "completed", output) == "ok"
+    job_id = order(pdb, trader)["job_id"]
+    endless = {**FILL, "deal_id": secrets.token_hex(20_000)}
+    assert finish(pdb, sent(pdb, trader), "completed", endless) == "ok"
+    report(
+        pdb,
+        trader.agent,
+        deal("d2", NOON, side="sell", entry="out", profit=-30, comment=comment(closing)),
+        deal("d3", NOON, comment=comment(job_id)),
+    )
+    assert events(pdb, closing)[3:] == [("closed", None), ("reconciled", "d2")]
+    assert events(pdb, job_id)[3:] == [("filled", None), ("reconciled", "d3")]
+    assert losses(pdb, trader.id) == [(DAY, -31.4, None)]
+
+
+def test_amounts_of_small_units_are_counted(pdb: Db, trader: User) -> None:
+    """A hundred billion rupiah are six million dollars."""
+    rich = {"balance": 900_000_000_000, "equity": 1}
+    report(pdb, trader.agent, deal("d1", NOON, profit=-500_000_000_000), account=rich)
+    assert losses(pdb, trader.id) == [(DAY, -500_000_000_000.7, 1_400_000_000_000.7)]
 
 
 def test_a_deal_of_nobodys_order_tells_its_reason(pdb: Db, trader: User) -> None:
@@ -483,6 +510,15 @@ def test_a_loss_of_nobody_knows_what_stops_orders(pdb: Db, trader: User) -> None
 def test_no_deal_is_of_the_future(pdb: Db, trader: User) -> None:
     report(pdb, trader.agent, deal("d1", NOON + timedelta(days=400)))
     assert losses(pdb, trader.id) == [(DAY, -0.7, None)]
+
+
+def test_a_deal_from_before_all_clocks_can_be_read(pdb: Db, trader: User) -> None:
+    """In UTC it is of the year before the first, which Python has not."""
+    job_id = order(pdb, trader)["job_id"]
+    first = {**deal("d1", NOON), "time": "0001-01-01T00:00:00+14:00"}
+    report(pdb, trader.agent, {**first, "comment": comment(job_id)})
+    assert call(pdb, "order_events", user=trader.id, job_id=job_id)[-1]["deal_id"] == "d1"
+    assert losses(pdb, trader.id) == [("1970-01-01", -0.7, None)]
 
 
 def test_a_deal_is_of_the_day_on_which_it_was_made(pdb: Db, trader: User, still: Clock) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
@@ -14,6 +15,7 @@ from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
 from jobengine.testing import Clock
+from jobengine.testing.clock import START
 from tests.sql.platform.helpers import (
     Db,
     User,
@@ -34,6 +36,8 @@ from tests.sql.platform.trading import (
     FILL,
     alive,
     claimed,
+    comment,
+    deal,
     events,
     exact,
     order,
@@ -584,6 +588,22 @@ def test_an_order_of_a_signal_names_it(pdb: Db, trader: User) -> None:
     ]
 
 
+def test_an_order_of_a_strangers_signal_does_not_name_it(
+    pdb: Db, trader: User, stranger: User
+) -> None:
+    """What becomes of a signal is read from the orders that name it."""
+    job = one(
+        pdb,
+        "job_create",
+        user=trader.id,
+        job_type="close_position",
+        agent_id=trader.agent,
+        input={"ticket": "1", "signal_id": str(new_signal(pdb, stranger.id))},
+    )
+    noted = "select signal_id from public.trade_events where job_id = %s"
+    assert row(pdb, noted, job["job_id"])["signal_id"] is None
+
+
 def test_an_order_of_the_account_is_of_the_agent_that_took_it(pdb: Db, trader: User) -> None:
     job_id = new_job(pdb, trader.id, "trade", broker_connection_id=trader.account)
     assert ordered(pdb, trader, job_id)["agent_id"] is None
@@ -626,6 +646,30 @@ def test_the_largest_volume(pdb: Db, trader: User) -> None:
     limit(pdb, trader, max_volume=0.2)
     order(pdb, trader, volume=0.2)
     assert gated(pdb, trader, volume=0.21) == "volume_out_of_range"
+
+
+# What forex_agent.wire reads as a number and PostgreSQL does not, and what nobody does.
+@pytest.mark.parametrize("volume", ["1e5", " 5 ", "1_000", "\u0665", None, [1]])
+def test_a_volume_that_cannot_be_read_is_too_large(pdb: Db, trader: User, volume: Any) -> None:
+    limit(pdb, trader, max_volume=0.2)
+    posted = {"job_type": "trade", "input": {**BASE, "volume": volume}, "agent_id": trader.agent}
+    assert refused(pdb, "job_create", user=trader.id, **posted)[1] == "volume_out_of_range"
+
+
+def test_a_halt_waits_for_the_orders_that_passed_before_it(
+    pdb: Db, platform_url: str, trader: User
+) -> None:
+    """Else who halts and cancels what waits leaves an order behind."""
+    with (
+        psycopg.connect(platform_url, autocommit=True, row_factory=dict_row) as conn,
+        ThreadPoolExecutor(1) as threads,
+    ):
+        with pdb.transaction():
+            order(pdb, trader)
+            halt = threads.submit(limit, conn, trader, trading_state="halted")
+            wait_until_blocked(pdb, conn.info.backend_pid)
+        halt.result(timeout=60)
+    assert gated(pdb, trader) == "trading_halted"
 
 
 def test_the_orders_of_a_minute(pdb: Db, trader: User, still: Clock) -> None:
@@ -672,6 +716,28 @@ def test_the_most_positions(pdb: Db, trader: User) -> None:
     assert gated(pdb, trader) == "max_positions"
     positions(pdb, trader, 0)
     order(pdb, trader)
+
+
+def test_a_fill_is_a_position_before_the_next_report_says_so(pdb: Db, trader: User) -> None:
+    limit(pdb, trader, max_open_positions=1)
+    positions(pdb, trader, 0)
+    order(pdb, trader)
+    assert finish(pdb, sent(pdb, trader), "completed", FILL) == "ok"
+    assert gated(pdb, trader) == "max_positions"
+    positions(pdb, trader, 0)  # closed at the terminal
+    order(pdb, trader)
+
+
+def test_a_fill_that_a_report_has_counted_is_one_position(pdb: Db, trader: User) -> None:
+    limit(pdb, trader, max_open_positions=2)
+    positions(pdb, trader, 0)
+    job_id = order(pdb, trader)["job_id"]
+    job = sent(pdb, trader)
+    deals = json.dumps([deal("d1", START, comment=comment(job_id))])
+    call(pdb, "deals_report", agent_id=trader.agent, deals=deals, account={"open_positions": 1})
+    assert finish(pdb, job, "completed", FILL) == "ok"
+    order(pdb, trader)
+    assert gated(pdb, trader) == "max_positions"
 
 
 def test_an_order_among_the_jobs_passes_the_same_gate(pdb: Db, trader: User) -> None:

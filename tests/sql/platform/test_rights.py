@@ -83,6 +83,7 @@ FUNCTIONS = {
         *("signal_list", "signal_count", "signal_get", "_reason", "_milliseconds"),
         "_signal_amounts",
         *("_now", "_refuse", "_uuid", "_number", "_integer", "_job_page"),
+        *("_now", "_refuse", "_uuid", "_number", "_money", "_integer", "_job_page"),
     },
     "service_role": {
         *("agent_status", "agent_credentials", "agent_set_digest", "agent_heartbeat", "agent_seen"),
@@ -91,6 +92,7 @@ FUNCTIONS = {
         *("strategy_secrets", "signal_receive", "_reason", "_milliseconds"),
         "_signal_amounts",
         *("audit", "_now", "_refuse", "_uuid", "_number", "_integer"),
+        *("audit", "_now", "_refuse", "_uuid", "_number", "_money", "_integer"),
     },
     "anon": set(),
 }

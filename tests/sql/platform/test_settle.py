@@ -25,7 +25,8 @@ from tests.sql.platform.helpers import (
     work,
 )
 
-FILL = {"fill_price": 1.10345, "broker_order_id": "77", "deal_id": "9", "volume": 0.001}
+FILL = {"fill_price": 1.10345, "broker_order_id": "77", "volume": 0.001}
+DEAL = {"deal_id": "9", "commission": 0}
 
 
 def version(db: Db, version_id: UUID) -> tuple[str, str | None]:
@@ -306,7 +307,7 @@ def test_a_deployment_that_is_gone_is_told(pdb: Db, anna: User) -> None:
 
 def test_a_filled_signal_is_executed(pdb: Db, anna: User) -> None:
     signal_id, job_id = signalled(pdb, anna)
-    work(pdb, anna.agent, "completed", FILL)
+    work(pdb, anna.agent, "completed", {**FILL, **DEAL})
     assert signal(pdb, signal_id) == ("executed", None, True)
     found = row(pdb, "select * from public.tv_signals where id = %s", signal_id)
     assert (found["fill_price"], found["broker_order_id"]) == (Decimal("1.10345000"), "77")
@@ -491,7 +492,7 @@ def test_a_deal_is_told_once(pdb: Db, anna: User) -> None:
     deal = str(uuid4())
     jobs = [new_job(pdb, anna.id, "trade", agent_id=anna.agent) for _ in range(2)]
     for _ in jobs:
-        work(pdb, anna.agent, "completed", {"deal_id": deal})
+        work(pdb, anna.agent, "completed", {**DEAL, "deal_id": deal})
     assert row(pdb, "select count(*) from public.trade_events where deal_id = %s", deal) == {
         "count": 1
     }
@@ -501,7 +502,7 @@ def test_a_deal_is_told_once(pdb: Db, anna: User) -> None:
 def test_orders_without_a_deal_each_have_their_event(pdb: Db, anna: User, none: str) -> None:
     jobs = [new_job(pdb, anna.id, "trade", agent_id=anna.agent) for _ in range(2)]
     for _ in jobs:
-        work(pdb, anna.agent, "completed", {"deal_id": none})
+        work(pdb, anna.agent, "completed", {**DEAL, "deal_id": none})
     found = row(
         pdb,
         "select count(*) from public.trade_events"
