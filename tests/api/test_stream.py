@@ -36,7 +36,7 @@ from tests.api.watching import (
     say,
     watch,
 )
-from tests.api.world import SECRET, Agent, Service, User, server_folder, serving, until
+from tests.api.world import PATIENCE, SECRET, Agent, Service, User, server_folder, serving, until
 
 OURS = "https://app.example.org"
 
@@ -259,6 +259,15 @@ def test_an_agent_that_is_paired_later_is_seen(owner: User) -> None:
         while (message := heard(client))["type"] == "heartbeat":
             pass
         assert message["data"]["bid"] == 5
+
+
+def test_a_new_agent_is_announced(owner: User, store: redis.Redis) -> None:
+    with store.pubsub(ignore_subscribe_messages=True) as announced:
+        announced.subscribe("agents:changed")
+        announced.get_message(timeout=PATIENCE)
+        agent = owner.pair()
+        told = iter(announced.listen())
+        assert str(agent.agent_id) in (message["data"].decode() for message in told)
 
 
 def test_shared_prices_are_for_those_without_an_agent(
