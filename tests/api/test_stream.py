@@ -262,7 +262,7 @@ def test_an_agent_that_is_paired_later_is_seen(owner: User) -> None:
 
 
 def test_a_new_agent_is_announced(owner: User, store: redis.Redis) -> None:
-    with store.pubsub(ignore_subscribe_messages=True) as announced:
+    with store.pubsub(ignore_subscribe_messages=True) as announced:  # type: ignore[no-untyped-call]
         announced.subscribe("agents:changed")
         announced.get_message(timeout=PATIENCE)
         agent = owner.pair()
