@@ -140,6 +140,7 @@ class _Conversation:
                 self._stream.renew(self._client, await self._verified(request.token))
                 self._client.post(frame({"type": "authenticated"}))
             case "subscribe":
+                self._stream.admit(self._client, request.instruments)
                 self._say("subscribed", request)
                 self._stream.watch(self._client, request.instruments)
             case "unsubscribe":

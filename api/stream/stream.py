@@ -95,11 +95,14 @@ class PriceStream:
             raise Closing(UNAUTHORISED, "the token is another user's")
         client.expires = user.expires
 
-    def watch(self, client: Client, instruments: Iterable[str]) -> None:
-        """Add instruments; Closing 4029 where they become too many."""
-        new = [name for name in instruments if name not in client.instruments]
-        if len(client.instruments) + len(new) > MOST_INSTRUMENTS:
+    def admit(self, client: Client, instruments: Iterable[str]) -> None:
+        """Raise Closing 4029 where the client's instruments would become too many."""
+        if len(client.instruments.keys() | set(instruments)) > MOST_INSTRUMENTS:
             raise Closing(TOO_MANY, f"at most {MOST_INSTRUMENTS} instruments")
+
+    def watch(self, client: Client, instruments: Iterable[str]) -> None:
+        """Add instruments; the snapshots of those that are new come at once."""
+        new = [name for name in instruments if name not in client.instruments]
         client.instruments.update(dict.fromkeys(new))
         for topic in self._topics(client, new):
             self.manager.connect(client, topic)

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 import redis
-from websockets.exceptions import InvalidMessage, InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidMessage, InvalidStatus
 from websockets.sync.client import ClientConnection
 
 from api import tokens
@@ -329,8 +329,13 @@ def test_the_129th_instrument_is_closed_with_4029(owner: User) -> None:
         assert heard(client)["type"] == "error"
         say(client, action="subscribe", instruments=[f"S{n}" for n in range(127)])
         assert heard(client)["type"] == "subscribed"
+        say(client, action="subscribe", instruments=["S0", "S1", PAIR])
+        assert heard(client)["type"] == "subscribed"
         say(client, action="subscribe", instruments=["ONE.MORE"])
-        assert code(client) == 4029
+        with pytest.raises(ConnectionClosed) as closed:
+            heard(client)  # it is not told that it has subscribed
+        assert closed.value.rcvd
+        assert closed.value.rcvd.code == 4029
 
 
 def test_clients_above_the_limit_are_closed_with_1013(
