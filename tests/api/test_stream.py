@@ -430,6 +430,31 @@ def test_a_redis_restart_is_a_gap_and_nothing_else(platform_url: str) -> None:
         assert counted(service, "gaps_total") == 1
 
 
+def test_a_redis_that_hangs_is_a_gap_and_nothing_else(platform_url: str) -> None:
+    with (
+        server_folder() as folder,
+        EmbeddedValkey(folder) as own,
+        serving(platform_url, own.url) as service,
+    ):
+        owner = service.user()
+        agent = owner.pair()
+        push(agent, 1)
+        info: Any = redis.Redis.from_url(own.url).info("server")
+        with watch(owner) as client:
+            assert price(client) == (PAIR, 1)
+            os.kill(info["process_id"], signal.SIGSTOP)
+            try:
+                until(lambda: "prices are not heard of" in service.printed())
+                assert counted(service, "clients") == 1
+            finally:
+                os.kill(info["process_id"], signal.SIGCONT)
+            while "gap" not in (message := heard(client)):
+                pass
+            assert message["data"]["bid"] == 1
+            until(lambda: push_all(agent, {PAIR: {"bid": 2, "ask": 3}}).status_code == 200)
+            assert price(client) == (PAIR, 2)
+
+
 def test_a_price_that_came_during_an_outage_is_told_after_it(platform_url: str) -> None:
     with (
         server_folder() as folder,
