@@ -12,6 +12,7 @@ from asyncio.transports import BaseTransport
 from typing import Any, Protocol
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.exceptions import InvalidState
 
 from api.stream.allowance import Allowance
 from api.stream.messages import BAD_MESSAGE, GOING_AWAY
@@ -99,7 +100,10 @@ class Link(WebSocketsSansIOProtocol):
         self.transport.set_write_buffer_limits(high=0)
 
     def data_received(self, data: bytes) -> None:
-        super().data_received(data)
+        try:
+            super().data_received(data)
+        except InvalidState:  # something to be closed for, and with it the client's own close
+            self.transport.abort()
         if self.conn.handshake_exc is not None and not self.handshake_initiated:
             self.transport.abort()  # a line of more than 8 KiB; uvicorn would wait for ever
         if self.transport.is_closing():

@@ -31,6 +31,7 @@ from tests.api.world import Agent, Service, User, serving, until
 MASK = b"\x00" * 4
 PING, CLOSE = b"\x89\x80" + MASK, b"\x88\x82" + MASK + b"\x03\xe8"
 OPEN_TEXT, EMPTY = b"\x01\x80" + MASK, b"\x00\x80" + MASK
+NO_TEXT = b"\x81\x81" + MASK + b"\xff"
 NAMES = [f"S{n}" for n in range(100)]
 
 
@@ -101,6 +102,15 @@ def test_text_that_is_none_is_closed_and_not_logged(owner: User) -> None:
         client.send(b"\xff\xfe", text=True)
         assert code(client) == 1007
     assert "Traceback" not in owner.service.printed()
+
+
+@pytest.mark.parametrize("said", [200 * PING, NO_TEXT], ids=["pings", "no text"])
+def test_what_comes_with_a_close_is_not_logged(service: Service, owner: User, said: bytes) -> None:
+    with closing(raw(owner)) as client:
+        until(lambda: counted(service, "clients") == 1)
+        client.sendall(said + CLOSE)
+        until(lambda: connections(service, client) == 0)
+    assert "Traceback" not in service.printed()
 
 
 def test_bytes_that_are_no_frame_are_closed(owner: User) -> None:
