@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import json
 import socket
-from collections.abc import Iterator
 from contextlib import closing
 
 import psutil
@@ -35,21 +34,15 @@ NO_TEXT = b"\x81\x81" + MASK + b"\xff"
 NAMES = [f"S{n}" for n in range(100)]
 
 
-@pytest.fixture
-def service(platform_url: str, valkey: EmbeddedValkey) -> Iterator[Service]:
-    """A process of each test's own: its counters begin at 0."""
-    with serving(platform_url, valkey.url) as running:
-        yield running
-
-
 def stall(owner: User, agent: Agent, fact: str) -> socket.socket:
     """Connect somebody who reads nothing, and push until the counter shows it."""
+    before = counted(agent.service, fact)
     stalled = raw(owner)
     said = json.dumps({"action": "subscribe", "instruments": NAMES}).encode()
     stalled.sendall(b"\x81\xfe" + len(said).to_bytes(2, "big") + MASK + said)
     for number in itertools.count(1):
         push_all(agent, {name: {"bid": number, "ask": number} for name in NAMES})
-        if counted(agent.service, fact):
+        if counted(agent.service, fact) > before:
             return stalled
     raise AssertionError
 
