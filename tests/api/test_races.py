@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -308,7 +309,8 @@ def test_an_order_that_was_put_in_is_named_where_it_cannot_be_read(
         raise psycopg.OperationalError("the server closed the connection")
 
     async def work(service: Service) -> None:
-        user = tokens.User(owner.user_id, {"sub": str(owner.user_id), "role": "authenticated"})
+        claims = {"sub": str(owner.user_id), "role": "authenticated"}
+        user = tokens.User(owner.user_id, claims, expires=math.inf)
         call = Call(Request({"type": "http"}), service, {}, {}, None, None, user, None)
         monkeypatch.setattr(calls, "order_get", away)
         with pytest.raises(Problem, match="database_unavailable") as refusal:
