@@ -27,6 +27,7 @@ async def pair(call: Call) -> models.Paired:
             key_prefix=key.prefix,
             key_digest=key.digest,
         )
+    await _changed(call, agent.agent_id)
     return models.Paired(agent_id=agent.agent_id, agent_key=key.key, key_prefix=key.prefix)
 
 
@@ -56,7 +57,10 @@ async def revoke(call: Call) -> models.Agent:
 
 
 async def _changed(call: Call, agent_id: UUID) -> None:
-    """Forget the old key and end its poll here at once, and in the other processes."""
+    """Have every process forget what it knew of the agent, and of users who had none.
+
+    An old key is forgotten, its poll ends, and who watches prices may see another agent's.
+    """
     call.service.forget(agent_id)
     await call.service.redis.announce(agent_id)
 

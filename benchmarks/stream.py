@@ -202,7 +202,7 @@ def figures(
 ) -> Sample:
     """Return what the table shows; a tick that did not come has no latency."""
     since = pushed[0]
-    arrived = [[(n, at) for n, at in client if at >= since] for client in heard]
+    arrived = [[(n, at) for n, at in client if _pushed(n, at, pushed)] for client in heard]
     latencies = [at - pushed[n - 1] for client in arrived for n, at in client]
     times = [[since, *(at for _, at in client), pushed[-1]] for client in arrived]
     gap = max(b - a for client in times for a, b in pairwise(client))
@@ -216,6 +216,11 @@ def figures(
         "cpu_us": cpu / len(latencies) * 1e6 if latencies else None,
         "kib_per_client": memory / len(heard) / 1024,
     }
+
+
+def _pushed(number: int, at: float, pushed: Sequence[float]) -> bool:
+    """Tell whether this was pushed now; an earlier case's last price is told as well."""
+    return number <= len(pushed) and at >= pushed[number - 1]
 
 
 def _ratios(samples: dict[str, list[Sample]]) -> list[Ratio]:

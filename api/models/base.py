@@ -27,7 +27,8 @@ Title = Annotated[str, Field(min_length=1, max_length=100)]
 Text = Annotated[str, AfterValidator(lambda text: text[:LONGEST_TEXT])]
 Seconds = Annotated[float, Field(ge=0, le=31_536_000, allow_inf_nan=False)]
 # No colon: an agent must not write into the keys of another (`prices:<agent id>:<instrument>`).
-Instrument = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._#+&/!$^-]{0,31}$")]
+INSTRUMENT = r"^[A-Za-z0-9][A-Za-z0-9._#+&/!$^-]{0,31}$"
+Instrument = Annotated[str, StringConstraints(pattern=INSTRUMENT)]
 Volume = Annotated[
     Decimal,
     Field(gt=0, le=99_999_999_999, decimal_places=8, allow_inf_nan=False),

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from api.stream.allowance import Allowance
 from api.stream.counts import Counts
-from api.stream.messages import BAD_MESSAGE, SLOW, Closing
+from api.stream.messages import BAD_MESSAGE, MOST_INSTRUMENTS, SLOW, Closing
 from api.stream.protocol import Link
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 SEND_SECONDS = 5.0  # how long a client may take no byte
 MESSAGES_PER_SECOND = 10
+MOST_WAITING = MOST_INSTRUMENTS + 32  # a price of each, and answers that nobody reads
 
 
 class Client:
@@ -24,7 +26,6 @@ class Client:
 
     __slots__ = (
         "_allowance",
-        "_counted",
         "_counts",
         "_link",
         "_loop",
@@ -42,8 +43,8 @@ class Client:
         self._loop = link.loop
         self._slots: dict[object, bytes] = {}
         self._timer: asyncio.TimerHandle | None = None
-        self._allowance = float(MESSAGES_PER_SECOND)
-        self._counted = self.spoke = self._loop.time()
+        self._allowance = Allowance(MESSAGES_PER_SECOND)
+        self.spoke = self._loop.time()
         self.instruments: dict[str, None] = {}
         self.viewer: Viewer | None = None
         self.expires = float("inf")  # when its token does, in seconds since 1970
@@ -57,6 +58,8 @@ class Client:
         slot = slot or object()
         self._counts.conflated += slot in self._slots
         self._slots[slot] = message
+        if len(self._slots) > MOST_WAITING:
+            self._cut_off()
 
     def withdraw(self, instrument: str) -> None:
         """Do not send what waits of the instrument."""
@@ -64,11 +67,7 @@ class Client:
 
     def spend(self) -> None:
         """Count a message of the client's; Closing 4400 for more than ten a second."""
-        now = self._loop.time()
-        gained = (now - self._counted) * MESSAGES_PER_SECOND
-        self._allowance = min(self._allowance + gained, MESSAGES_PER_SECOND) - 1
-        self._counted = now
-        if self._allowance < 0:
+        if not self._allowance.spend():
             raise Closing(BAD_MESSAGE, f"at most {MESSAGES_PER_SECOND} messages a second")
 
     def end(self, code: int, reason: str = "") -> None:
@@ -85,7 +84,7 @@ class Client:
 
     def paused(self) -> None:
         if self._timer is None:
-            self._timer = self._loop.call_later(SEND_SECONDS, self._stalled)
+            self._timer = self._loop.call_later(SEND_SECONDS, self._cut_off)
 
     def resumed(self) -> None:
         if self._timer is not None:
@@ -99,7 +98,6 @@ class Client:
             self._counts.delivered += 1
             self.spoke = self._loop.time()
 
-    def _stalled(self) -> None:
-        self._timer = None
+    def _cut_off(self) -> None:
         self._counts.slow += 1
         self.end(SLOW, "the client does not read")

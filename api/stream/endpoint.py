@@ -6,7 +6,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Collection
-from urllib.parse import urlsplit
 from uuid import UUID
 
 from starlette.routing import WebSocketRoute
@@ -55,8 +54,9 @@ ROUTE = WebSocketRoute(PATH, prices)
 def allowed(websocket: WebSocket, origins: Collection[str]) -> bool:
     """Tell whether a page may connect: one of ours or of CORS_ORIGINS; who is no browser may."""
     origin = websocket.headers.get("origin")
-    own = origin is not None and urlsplit(origin).netloc == websocket.headers.get("host")
-    return origin is None or own or origin in origins or "*" in origins
+    host = websocket.headers.get("host")
+    own = (f"http://{host}", f"https://{host}")
+    return origin is None or origin in own or origin in origins or "*" in origins
 
 
 async def _served(websocket: WebSocket, stream: PriceStream) -> int:
@@ -140,6 +140,7 @@ class _Conversation:
                 self._stream.renew(self._client, await self._verified(request.token))
                 self._client.post(frame({"type": "authenticated"}))
             case "subscribe":
+                self._stream.admit(self._client, request.instruments)
                 self._say("subscribed", request)
                 self._stream.watch(self._client, request.instruments)
             case "unsubscribe":

@@ -14,6 +14,8 @@ from api.stream.messages import Quote, read_quote, tick
 
 log = logging.getLogger("api.stream")
 
+OVERTAKEN_MS = 2000  # what was published longer ago is not on its way any more
+
 
 @dataclass(frozen=True, slots=True)
 class Topic:
@@ -39,6 +41,15 @@ class Channel:
     heard: int = 0  # how often something was learned: tells an answer that was overtaken
     gap: bool = False  # prices may have been missed, and nobody was told yet
     stale: bool = False  # the clients know that the price is old
+    remembered: bool = False  # what is known was looked up: older ones may still be on their way
+
+    def overtook(self, quote: Quote) -> bool:
+        """Tell whether a look-up found a newer price than this one that was published before.
+
+        Not for long: the clock of another process may be behind for ever.
+        """
+        known = self.quote.ts if self.quote and self.remembered else quote.ts
+        return 0 < known - quote.ts < OVERTAKEN_MS
 
     def said(self, message: bytes) -> None:
         for client in self.clients:
@@ -95,9 +106,10 @@ class WebSocketManager:
     def broadcast(self, key: bytes, data: bytes) -> None:
         """Tell everybody who watches; `data` is read once and encoded once."""
         channel, quote = self._channels.get(key), _quote(key, data)
-        if channel is None or quote is None:
+        if channel is None or quote is None or channel.overtook(quote):
             return
         channel.quote = quote
+        channel.remembered = False
         channel.heard += 1
         if channel.gap:  # what the price store remembers is not newer than this
             self._told_of_gap(channel, quote)
@@ -121,6 +133,7 @@ class WebSocketManager:
         if quote is None or (quote == channel.quote and not channel.gap):
             return
         channel.quote = quote
+        channel.remembered = True
         channel.heard += 1
         self._told_of_gap(channel, quote)
 

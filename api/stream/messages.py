@@ -11,6 +11,8 @@ from typing import Any, Literal
 import orjson
 from websockets.frames import Frame, Opcode
 
+from api.models.base import INSTRUMENT
+
 UNAUTHORISED, SLOW, TOO_MANY, BAD_MESSAGE = 4001, 4008, 4029, 4400
 GOING_AWAY, OVERLOADED = 1001, 1013
 
@@ -18,8 +20,7 @@ LONGEST_MESSAGE = 4096  # bytes of a client's message
 MOST_INSTRUMENTS = 128  # that one connection watches
 STALE_SECONDS = 10.0
 
-# As agents may push them (api.routes.Instrument).
-_INSTRUMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._#+&/!$^-]{0,31}")
+_INSTRUMENT = re.compile(INSTRUMENT)
 
 
 class Closing(Exception):

@@ -12,8 +12,10 @@ from asyncio.transports import BaseTransport
 from typing import Any, Protocol
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.exceptions import InvalidState
 
-from api.stream.messages import GOING_AWAY
+from api.stream.allowance import Allowance
+from api.stream.messages import BAD_MESSAGE, GOING_AWAY
 
 EXTENSION = "api.link"
 CLOSE_SECONDS = 5.0  # how long a client may take to answer the close; then it is cut off
@@ -21,10 +23,19 @@ SHUTDOWN_SECONDS = 2.0
 # What the kernel keeps for a client (it doubles it): prices in there cannot be replaced by newer
 # ones. Nothing waits in the process itself.
 SEND_BUFFER = 32 * 1024
+# What is read at once is parsed at once, and everybody waits for it.
+RECEIVE_BUFFER = 16 * 1024
+FRAMES_PER_SECOND = 100  # of all kinds; ten messages, in some fragments each, and pings
+
+
+def _told(record: logging.LogRecord) -> bool:
+    """Leave out lines with URLs, as these hold tokens, and what a client can have us write."""
+    by_client = record.exc_info is not None and isinstance(record.exc_info[1], UnicodeError)
+    return record.levelno >= logging.WARNING and not by_client
+
 
 _log = logging.getLogger("api.stream.connection")
-# uvicorn's lines about connections hold the URL, and the URL a token.
-_log.addFilter(lambda record: record.levelno >= logging.WARNING)
+_log.addFilter(_told)
 
 
 class Writer(Protocol):
@@ -43,6 +54,7 @@ class Link(WebSocketsSansIOProtocol):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.logger = _log
+        self._allowance = Allowance(FRAMES_PER_SECOND)
 
     @property
     def takes(self) -> bool:
@@ -68,27 +80,51 @@ class Link(WebSocketsSansIOProtocol):
         if self.read_paused:
             self.read_paused = False
             self.transport.resume_reading()
-        self.close_timer = self.loop.call_later(seconds, self.transport.abort)
+        self._abort_in(seconds)
+
+    def _abort_in(self, seconds: float = CLOSE_SECONDS) -> None:
+        """Cut off whoever is still there: a close alone waits for ever for one who reads nothing.
+
+        It is what ends connections that uvicorn closes, too.
+        """
+        if self.close_timer is None and not self.disconnected:
+            self.close_timer = self.loop.call_later(seconds, self.transport.abort)
 
     # What uvicorn and asyncio call
 
     def connection_made(self, transport: BaseTransport) -> None:
         super().connection_made(transport)
-        self.transport.get_extra_info("socket").setsockopt(
-            socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER
-        )
+        connection = self.transport.get_extra_info("socket")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
         self.transport.set_write_buffer_limits(high=0)
 
     def data_received(self, data: bytes) -> None:
-        super().data_received(data)
+        try:
+            super().data_received(data)
+        except InvalidState:  # something to be closed for, and with it the client's own close
+            self.transport.abort()
         if self.conn.handshake_exc is not None and not self.handshake_initiated:
             self.transport.abort()  # a line of more than 8 KiB; uvicorn would wait for ever
+        if self.transport.is_closing():
+            self._abort_in()
+
+    def handle_events(self) -> None:
+        if self._allowance.spend(len(self.conn.events)):
+            super().handle_events()
+            return
+        self.conn.events_received()
+        self.conn.data_to_send()
+        self.end(BAD_MESSAGE, f"at most {FRAMES_PER_SECOND} frames a second")
+        self.transport.pause_reading()
+
+    def eof_received(self) -> None:
+        self.transport.abort()  # it has no word to say: neither a close nor a pong
 
     async def run_asgi(self) -> None:
         self.scope["extensions"][EXTENSION] = self  # type: ignore[assignment]
         await super().run_asgi()
-        if self.close_timer is None and not self.disconnected:
-            self.close_timer = self.loop.call_later(CLOSE_SECONDS, self.transport.abort)
+        self._abort_in()
 
     def pause_writing(self) -> None:
         super().pause_writing()

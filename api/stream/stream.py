@@ -95,11 +95,14 @@ class PriceStream:
             raise Closing(UNAUTHORISED, "the token is another user's")
         client.expires = user.expires
 
-    def watch(self, client: Client, instruments: Iterable[str]) -> None:
-        """Add instruments; Closing 4029 where they become too many."""
-        new = [name for name in instruments if name not in client.instruments]
-        if len(client.instruments) + len(new) > MOST_INSTRUMENTS:
+    def admit(self, client: Client, instruments: Iterable[str]) -> None:
+        """Raise Closing 4029 where the client's instruments would become too many."""
+        if len(client.instruments.keys() | set(instruments)) > MOST_INSTRUMENTS:
             raise Closing(TOO_MANY, f"at most {MOST_INSTRUMENTS} instruments")
+
+    def watch(self, client: Client, instruments: Iterable[str]) -> None:
+        """Add instruments; the snapshots of those that are new come at once."""
+        new = [name for name in instruments if name not in client.instruments]
         client.instruments.update(dict.fromkeys(new))
         for topic in self._topics(client, new):
             self.manager.connect(client, topic)
@@ -123,16 +126,21 @@ class PriceStream:
         return Topic(agent_id, instrument) if agent_id or self._shared else None
 
     def _moved(self, viewer: Viewer, before: UUID | None) -> None:
-        """Another agent trades for the user: what its clients watch is now its."""
+        """Another agent trades for the user, or it was learned late that none does."""
         for client in viewer.clients:
-            for name in client.instruments:
-                if old := self._topic(before, name):
-                    self.manager.disconnect(client, old)
-                if new := self._topic(viewer.agent_id, name):
-                    self.manager.connect(client, new)
+            if viewer.agent_id != before:
+                self._follow(client, before, viewer.agent_id)
             if client.instruments and self._topic(viewer.agent_id, "") is None:
                 client.post(_NO_AGENT)
         self._interest.changed()
+
+    def _follow(self, client: Client, before: UUID | None, agent_id: UUID | None) -> None:
+        """What the client watches is now the other agent's."""
+        for name in client.instruments:
+            if old := self._topic(before, name):
+                self.manager.disconnect(client, old)
+            if new := self._topic(agent_id, name):
+                self.manager.connect(client, new)
 
     # All clients
 

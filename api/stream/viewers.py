@@ -57,7 +57,10 @@ class Viewer:
 
 
 class Viewers:
-    """Looks the agents up; `moved` is called with whoever has another one, and whose it was."""
+    """Looks the agents up; `moved` is called with what was learned, and whose agent it was before.
+
+    That is: the user has another agent, or it is known for the first time that there is none.
+    """
 
     def __init__(self, pool: Pool, moved: Callable[[Viewer, UUID | None], None]) -> None:
         self._pool = pool
@@ -107,10 +110,10 @@ class Viewers:
                 log.warning("whose prices a user sees was not looked up: %s", error)
                 viewer.look_in(AGAIN_SECONDS)
                 return
-            viewer.known = True
             viewer.look_in(LOOK_SECONDS if agent_id else MISSING_SECONDS)
-            before, viewer.agent_id = viewer.agent_id, agent_id
-            if before != agent_id:
+            learned = not viewer.known or viewer.agent_id != agent_id
+            before, viewer.agent_id, viewer.known = viewer.agent_id, agent_id, True
+            if learned:
                 self._moved(viewer, before)
 
     async def _agent(self, viewer: Viewer) -> UUID | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import time
+import math
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -310,7 +310,7 @@ def test_an_order_that_was_put_in_is_named_where_it_cannot_be_read(
 
     async def work(service: Service) -> None:
         claims = {"sub": str(owner.user_id), "role": "authenticated"}
-        user = tokens.User(owner.user_id, claims, time.time() + 60)
+        user = tokens.User(owner.user_id, claims, expires=math.inf)
         call = Call(Request({"type": "http"}), service, {}, {}, None, None, user, None)
         monkeypatch.setattr(calls, "order_get", away)
         with pytest.raises(Problem, match="database_unavailable") as refusal:

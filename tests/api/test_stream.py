@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 import redis
-from websockets.exceptions import InvalidMessage, InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidMessage, InvalidStatus
 from websockets.sync.client import ClientConnection
 
 from api import tokens
@@ -36,7 +36,7 @@ from tests.api.watching import (
     say,
     watch,
 )
-from tests.api.world import SECRET, Agent, Service, User, server_folder, serving, until
+from tests.api.world import PATIENCE, SECRET, Agent, Service, User, server_folder, serving, until
 
 OURS = "https://app.example.org"
 
@@ -261,6 +261,15 @@ def test_an_agent_that_is_paired_later_is_seen(owner: User) -> None:
         assert message["data"]["bid"] == 5
 
 
+def test_a_new_agent_is_announced(owner: User, store: redis.Redis) -> None:
+    with store.pubsub(ignore_subscribe_messages=True) as announced:  # type: ignore[no-untyped-call]
+        announced.subscribe("agents:changed")
+        announced.get_message(timeout=PATIENCE)
+        agent = owner.pair()
+        told = iter(announced.listen())
+        assert str(agent.agent_id) in (message["data"].decode() for message in told)
+
+
 def test_shared_prices_are_for_those_without_an_agent(
     platform_url: str, valkey: EmbeddedValkey
 ) -> None:
@@ -320,8 +329,13 @@ def test_the_129th_instrument_is_closed_with_4029(owner: User) -> None:
         assert heard(client)["type"] == "error"
         say(client, action="subscribe", instruments=[f"S{n}" for n in range(127)])
         assert heard(client)["type"] == "subscribed"
+        say(client, action="subscribe", instruments=["S0", "S1", PAIR])
+        assert heard(client)["type"] == "subscribed"
         say(client, action="subscribe", instruments=["ONE.MORE"])
-        assert code(client) == 4029
+        with pytest.raises(ConnectionClosed) as closed:
+            heard(client)  # it is not told that it has subscribed
+        assert closed.value.rcvd
+        assert closed.value.rcvd.code == 4029
 
 
 def test_clients_above_the_limit_are_closed_with_1013(
@@ -414,6 +428,31 @@ def test_a_redis_restart_is_a_gap_and_nothing_else(platform_url: str) -> None:
             message = heard(quiet)  # it knew no price, so it missed none
             assert (message["data"]["bid"], "gap" in message) == (7, False)
         assert counted(service, "gaps_total") == 1
+
+
+def test_a_redis_that_hangs_is_a_gap_and_nothing_else(platform_url: str) -> None:
+    with (
+        server_folder() as folder,
+        EmbeddedValkey(folder) as own,
+        serving(platform_url, own.url) as service,
+    ):
+        owner = service.user()
+        agent = owner.pair()
+        push(agent, 1)
+        info: Any = redis.Redis.from_url(own.url).info("server")
+        with watch(owner) as client:
+            assert price(client) == (PAIR, 1)
+            os.kill(info["process_id"], signal.SIGSTOP)
+            try:
+                until(lambda: "prices are not heard of" in service.printed())
+                assert counted(service, "clients") == 1
+            finally:
+                os.kill(info["process_id"], signal.SIGCONT)
+            while "gap" not in (message := heard(client)):
+                pass
+            assert message["data"]["bid"] == 1
+            until(lambda: push_all(agent, {PAIR: {"bid": 2, "ask": 3}}).status_code == 200)
+            assert price(client) == (PAIR, 2)
 
 
 def test_a_price_that_came_during_an_outage_is_told_after_it(platform_url: str) -> None:

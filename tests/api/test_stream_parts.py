@@ -10,13 +10,18 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+import uvicorn
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from uvicorn.server import ServerState
 
 from api.stream import Topic, WebSocketManager
 from api.stream.client import MESSAGES_PER_SECOND, Client
 from api.stream.counts import Counts
-from api.stream.messages import BAD_MESSAGE, Closing, frame
+from api.stream.messages import BAD_MESSAGE, SLOW, Closing, frame
+from api.stream.protocol import Link
 
 TOPIC = Topic(UUID(int=1), "EURUSD")
+NOW = (time.time_ns() // 1_000_000) + 3_600_000  # never old while these tests run
 
 
 class Connection:
@@ -26,12 +31,16 @@ class Connection:
         self.loop = loop
         self.takes = True
         self.said: list[dict[str, Any]] = []
+        self.ended: list[int] = []
         self.writer: Any = None
 
     def write(self, message: bytes) -> bool:
         begin = 2 if message[1] < 126 else 4
         self.said.append(json.loads(message[begin:]))
         return True
+
+    def end(self, code: int, _: str) -> None:
+        self.ended.append(code)
 
     @property
     def prices(self) -> list[tuple[float, bool, bool]]:
@@ -50,13 +59,13 @@ class World:
     """A manager, and clients of it."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
+        self.loop = loop
         self.counts = Counts()
         self.wanted = Wanted()
         self.manager = WebSocketManager(self.wanted, self.counts)
 
     def client(self) -> tuple[Client, Connection]:
-        connection = Connection(self._loop)
+        connection = Connection(self.loop)
         link: Any = connection
         return Client(link, self.counts), connection
 
@@ -76,7 +85,8 @@ def world() -> Iterator[World]:
 
 
 def data(bid: float) -> bytes:
-    return json.dumps({"bid": bid, "ask": bid, "ts": time.time_ns() // 1_000_000}).encode()
+    """Return a price; one with a higher bid was pushed later."""
+    return json.dumps({"bid": bid, "ask": bid, "ts": NOW + int(bid)}).encode()
 
 
 def test_only_what_is_watched_is_subscribed(world: World) -> None:
@@ -111,6 +121,15 @@ def test_of_what_waits_only_the_newest_is_sent(world: World) -> None:
     assert connection.said[-1]["data"]["bid"] == 4
 
 
+def test_answers_that_nobody_reads_do_not_pile_up(world: World) -> None:
+    client, connection = world.client()
+    connection.takes = False
+    while not connection.ended:
+        client.post(frame({"type": "subscribed"}))
+    assert connection.ended == [SLOW]
+    assert world.counts.slow == 1
+
+
 def test_what_waits_is_not_sent_after_an_unsubscription(world: World) -> None:
     client, connection = world.client()
     world.manager.connect(client, TOPIC)
@@ -139,6 +158,24 @@ def test_what_was_remembered_does_not_overtake_what_came(world: World) -> None:
     world.tell(2)
     world.manager.learn(TOPIC.key, data(1), mark)
     assert connection.prices == [(2, False, False)]
+
+
+def test_what_was_published_before_a_look_up_does_not_follow_it(world: World) -> None:
+    client, connection = world.client()
+    world.manager.connect(client, TOPIC)
+    world.learn(2)
+    world.tell(1)  # was on its way
+    world.tell(2)
+    world.tell(1)  # from a process whose clock is behind
+    assert connection.prices == [(2, True, False), (2, False, False), (1, False, False)]
+
+
+def test_a_clock_that_was_wrong_silences_nobody(world: World) -> None:
+    client, connection = world.client()
+    world.manager.connect(client, TOPIC)
+    world.learn(1_000_000)
+    world.tell(1)
+    assert connection.prices[-1] == (1, False, False)
 
 
 @pytest.mark.parametrize("remembered, told", [(None, 1), (1, 1), (2, 2)])
@@ -172,6 +209,24 @@ def test_who_knew_no_price_missed_none(world: World) -> None:
     world.learn(None)
     world.tell(1)
     assert connection.prices == [(1, False, False)]
+
+
+def test_uvicorn_has_what_the_link_leans_on(world: World) -> None:
+    """A release that renames one of these must not be found out by clients who are never closed."""
+    config = uvicorn.Config(lambda: None)
+    config.load()
+    theirs = WebSocketsSansIOProtocol(config, ServerState(), {}, world.loop)
+    held = {
+        *("close_sent", "close_timer", "conn", "disconnected", "handshake_complete"),
+        *("handshake_initiated", "logger", "loop", "pending_ping_payload", "pong_timer"),
+        *("queue", "read_paused", "transport", "writable"),
+    }
+    assert held <= vars(theirs).keys()
+    added = {"write", "end", "takes", "_abort_in"}
+    ours = {name for name, it in vars(Link).items() if callable(it) or isinstance(it, property)}
+    assert {name for name in ours - added if not hasattr(theirs, name)} == set()
+    assert callable(theirs.stop_keepalive)
+    assert {"events", "handshake_exc"} <= vars(theirs.conn).keys()
 
 
 def spend_all(client: Client) -> None:
