@@ -82,7 +82,6 @@ FUNCTIONS = {
         *("strategy_list", "strategy_get", "strategy_test", "kill_switch"),
         *("signal_list", "signal_count", "signal_get", "_reason", "_milliseconds"),
         "_signal_amounts",
-        *("_now", "_refuse", "_uuid", "_number", "_integer", "_job_page"),
         *("_now", "_refuse", "_uuid", "_number", "_money", "_integer", "_job_page"),
     },
     "service_role": {
@@ -91,7 +90,6 @@ FUNCTIONS = {
         *("strategy_by_secret", "agent_claim", "agent_start", "deals_report"),
         *("strategy_secrets", "signal_receive", "_reason", "_milliseconds"),
         "_signal_amounts",
-        *("audit", "_now", "_refuse", "_uuid", "_number", "_integer"),
         *("audit", "_now", "_refuse", "_uuid", "_number", "_money", "_integer"),
     },
     "anon": set(),
