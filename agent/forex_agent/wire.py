@@ -112,8 +112,15 @@ def filled(job: Job, fill: Fill, latency: Json) -> Report:
     return Report(status="completed", output={**common, **more})
 
 
-def found(job: Job, deals: Sequence[Deal]) -> Report:
-    """Return the report of an order whose deals were found: price by volume, money in sum."""
+def found(job: Job, traces: Sequence[Deal]) -> Report | None:
+    """Return the report of an order whose deals were found; None where none of them is its own.
+
+    Volume and price are those of all together. Money is that of the one deal that is named: the
+    others are reported as deals, and nobody may count an amount twice.
+    """
+    deals = [deal for deal in traces if _own(job, deal)]
+    if not deals:
+        return None
     volume = sum((deal.volume for deal in deals), Decimal())
     worth = sum((deal.price * deal.volume for deal in deals), Decimal())
     last = deals[-1]
@@ -128,15 +135,22 @@ def found(job: Job, deals: Sequence[Deal]) -> Report:
         side=last.side,
         volume=volume,
         price=worth / volume if volume else last.price,
-        pnl=sum((deal.profit for deal in deals), Decimal()),
-        commission=sum((deal.commission for deal in deals), Decimal()),
-        swap=sum((deal.swap for deal in deals), Decimal()),
+        pnl=last.profit,
+        commission=last.commission,
+        swap=last.swap,
         retcode=retcode,
         retcode_name=NAMES[retcode],
     )
     report = filled(job, fill, {})
     report.output["reconciled"] = True
     return report
+
+
+def _own(job: Job, deal: Deal) -> bool:
+    """Tell whether the order made the deal: brokers hand a comment on to what closes a position."""
+    if job.job_type == "close_position":
+        return deal.entry != "in"
+    return deal.side == job.input.get("side")
 
 
 def account(one: Account) -> Json:

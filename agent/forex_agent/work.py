@@ -12,7 +12,7 @@ from forex_agent.backoff import Backoff
 from forex_agent.client import Client, KeyRefused, Unreachable
 from forex_agent.clock import elapsed
 from forex_agent.job import Job, Malformed, Report, failed, read_job
-from forex_agent.journal import Entry, Journal
+from forex_agent.journal import Broken, Entry, Journal
 from forex_agent.lease import Lease, Lost
 from forex_agent.orders import Orders
 from forex_agent.programs import PROGRAM_JOBS, Programs
@@ -52,19 +52,19 @@ class Work:
         request_id = self.journal.asked() or str(uuid4())
         backoff = Backoff(CLAIM_PAUSE_SECONDS)
         while True:
-            self.journal.ask(request_id)
             asked = elapsed()
             try:
+                self.journal.ask(request_id)
                 job = await self._next(request_id)
-            except (Unreachable, Malformed) as error:
+                if job is not None:
+                    self._take(job)
+            except (Unreachable, Malformed, Broken) as error:
                 pause = backoff.next(getattr(error, "retry_after", None))
-                log.warning("no answer to the question for a job: %s", error)
+                log.warning("no job: %s", error)
                 await asyncio.sleep(pause)
                 continue
             request_id = str(uuid4())
-            if job is not None:
-                self._take(job)
-            elif elapsed() - asked < self.poll_seconds * EARLY_SHARE:
+            if job is None and elapsed() - asked < self.poll_seconds * EARLY_SHARE:
                 # A service that stops, or another agent with our key: do not storm it.
                 await asyncio.sleep(backoff.next())
                 continue

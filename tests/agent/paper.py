@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -168,11 +168,20 @@ class Paper:
             if deal["entry"] == "in" and deal["position_id"] not in closed
         ]
 
+    def _before(self, last_look: Callable[[], None]) -> None:
+        """Do what comes before an order goes out; the fault `hang_before` blocks it."""
+        if self.faults[:1] == ["hang_before"]:
+            self.faults.pop(0)
+            self.release.wait()
+        last_look()
+
     def send(self, order: Order) -> Fill:
+        self._before(order.last_look)
         self._call(order.comment)
         return self._fault(lambda: self._deal(order.comment, order.symbol, order.volume, None))
 
     def close_position(self, close: Close) -> Fill:
+        self._before(close.last_look)
         self._call(close.comment)
         known = {one.ticket: one for one in self.positions()}
         if close.ticket not in known:
@@ -188,6 +197,12 @@ class Paper:
 
     def _fault(self, fill: Any) -> Fill:
         fault = self.faults.pop(0) if self.faults else ""
+        if fault == "requote_later":
+            self.release.wait()
+            fault = "requote"
+        if fault == "rejected_later":
+            self.release.wait()
+            fault = "rejected"
         if fault == "requote":
             raise Rejected("x", "moved", retcode=10004, retcode_name="REQUOTE", requote=True)
         if fault == "rejected":
