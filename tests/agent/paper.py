@@ -52,6 +52,10 @@ class Paper:
     """Ends every call that hangs."""
     hidden: bool = False
     """Whether deals cannot be found for now."""
+    sure: bool = True
+    """Whether a trace is one for certain."""
+    ahead: timedelta = timedelta()
+    """How far the broker's clock is ahead."""
     connects: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -231,7 +235,7 @@ class Paper:
             "entry": "out" if position else "in",
             "volume": str(volume),
             "comment": comment,
-            "time": show_time(datetime.now(UTC)),
+            "time": show_time(datetime.now(UTC) + self.ahead),
         }
         self._write(deal)
         return Fill(
@@ -251,7 +255,7 @@ class Paper:
 
     def find(self, comment: str, since: datetime) -> Trace:
         found = [one for one in self.deals(since) if one.comment == comment]
-        return Trace(deals=[] if self.hidden else found, open=False)
+        return Trace(deals=[] if self.hidden else found, open=False, sure=self.sure)
 
     def deals(self, since: datetime) -> Sequence[Deal]:
         return [
