@@ -1,4 +1,4 @@
-"""The agent's calls about one job: begin, keep, report. The lease's epoch is in each of them."""
+"""The agent's calls about one job, each with the lease's epoch: begin, keep, report, give back."""
 
 from __future__ import annotations
 
@@ -102,6 +102,12 @@ class Lease:
         self._learn(answer.body, asked)
         if answer.body.get("cancel_requested"):
             self.cancel_reason = str(answer.body.get("cancel_reason") or "cancelled")
+
+    async def release(self) -> None:
+        """Give the job back unused; once, as its lease runs out anyway."""
+        await self.client.call(
+            "POST", f"{self._place}/release", {"lease_epoch": self.job.lease_epoch}
+        )
 
     async def report(self, report: Report) -> Answer:
         """Report until the service has heard it or wants none; returns its answer."""

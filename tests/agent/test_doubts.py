@@ -125,6 +125,20 @@ def test_the_last_look_is_right_before_the_order_goes_out(
     assert not paper.calls
 
 
+@pytest.fixture
+def shut(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Set once the agent lets nothing pass any more."""
+    done = threading.Event()
+    before = Gate.shut
+
+    def noticed(gate: Gate, why: str) -> None:
+        before(gate, why)
+        done.set()
+
+    monkeypatch.setattr(Gate, "shut", noticed)
+    return done
+
+
 def kept(state: Path) -> Entry:
     """Return what the journal has of its one open order."""
     with Journal(state / "journal.db") as journal:
@@ -139,13 +153,10 @@ def test_a_revoked_agent_keeps_what_becomes_of_the_order_in_hand(  # noqa: PLR09
     paper: Paper,
     state: Path,
     heard: threading.Event,
-    monkeypatch: pytest.MonkeyPatch,
+    shut: threading.Event,
     fault: str,
     code: str | None,
 ) -> None:
-    shut = threading.Event()
-    before = Gate.shut
-    monkeypatch.setattr(Gate, "shut", lambda gate, why: (before(gate, why), shut.set()))
     paper.faults = [fault]
     with working(paper, settings_of(state, call_seconds=60)) as running:
         order(owner, agent)
@@ -163,11 +174,8 @@ def test_a_revoked_agent_keeps_what_becomes_of_the_order_in_hand(  # noqa: PLR09
 
 
 def test_a_revoked_agent_sends_nothing_that_still_waits(
-    owner: User, agent: Agent, paper: Paper, state: Path, monkeypatch: pytest.MonkeyPatch
+    owner: User, agent: Agent, paper: Paper, state: Path, shut: threading.Event
 ) -> None:
-    shut = threading.Event()
-    before = Gate.shut
-    monkeypatch.setattr(Gate, "shut", lambda gate, why: (before(gate, why), shut.set()))
     paper.faults = ["hang_before"]
     with working(paper, settings_of(state, call_seconds=60)) as running:
         order(owner, agent)
