@@ -123,8 +123,8 @@ class Lease:
             yield
         finally:
             keeper.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await keeper
+            # Whatever became of it, it must not take the place of what the block has found out.
+            await asyncio.gather(keeper, return_exceptions=True)
 
     async def _keep(self, stop: Callable[[], object], pause: float) -> None:
         while not self.lost and self.cancel_reason is None:

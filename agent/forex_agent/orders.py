@@ -38,7 +38,7 @@ from forex_agent.terminal import (
 
 log = logging.getLogger("forex_agent.orders")
 
-LOOK_BACK = timedelta(days=2)  # the terminal's clock and ours may differ, and ours have jumped
+LOOK_BACK = timedelta(days=7)  # clocks differ and jump, and who sent it may have done so before
 TRACE_PAUSES = (0.2, 1.0, 5.0, 30.0)  # seconds between looks: soon at first, then now and then
 
 
@@ -88,7 +88,7 @@ class Orders:
             return
         if repeated or job.begun:
             # Begun by a process whose journal is gone: it may have sent it.
-            await self._doubtful(lease)
+            await self._trace_and_report(lease, since=utc_now())
         elif lease.asked_twice or job.lease_epoch > 1:
             # Nothing says that it was sent; but a copy of the folder, or a journal that is lost.
             await self._finish_untraced(lease, since=utc_now())
@@ -152,9 +152,6 @@ class Orders:
             await self._settle(lease, entry.report)
         else:
             await self._trace_and_report(lease, since=entry.received_at)
-
-    async def _doubtful(self, lease: Lease) -> None:
-        await self._trace_and_report(lease, since=utc_now() - timedelta(days=1))
 
     async def _finish(self, lease: Lease) -> None:
         """Do the order and report it."""

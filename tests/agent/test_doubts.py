@@ -9,6 +9,7 @@ from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from forex_agent.client import KeyRefused
@@ -241,6 +242,23 @@ def test_an_order_that_comes_back_to_a_lost_journal_is_looked_for_first(
         until(lambda: look(owner, job_id)["status"] == "completed")
     assert look(owner, job_id)["output_data"]["reconciled"]
     assert len(paper.calls) == len(paper.deals_made) == 1
+
+
+def test_an_order_that_another_process_began_is_looked_for_and_not_sent(
+    owner: User, agent: Agent, paper: Paper, state: Path
+) -> None:
+    """The answer to the question comes again: another process has had it, and began."""
+    question = str(uuid4())
+    job_id = order(owner, agent)
+    job = read_job(json.dumps(agent.next(wait=1, request_id=question)))
+    with Journal(state / "journal.db") as journal:
+        journal.ask(question)
+    with working(paper, settings_of(state, trace_seconds=0)):
+        assert ended(owner, job_id)["status"] == "unknown"
+        assert not paper.calls
+        paper.send(Order(symbol="EURUSD", side="buy", volume=Decimal("0.1"), comment=job.comment))
+        until(lambda: look(owner, job_id)["status"] == "completed")
+    assert len(paper.calls) == 1
 
 
 def claimed(owner: User, agent: Agent, state: Path) -> Job:
