@@ -1,4 +1,4 @@
-"""The life of a job between the service and an agent: claim, start, keep, report.
+"""The life of a job between the service and an agent: claim, start, keep, report, give back.
 
 A lease is named by the job and its epoch. An agent that sends no epoch, as the source documents
 have it, speaks of the lease that it holds now, or of its own last one where the job has ended.
@@ -168,6 +168,13 @@ async def result(call: Call) -> models.Acknowledged:
     )
     (finished,) = await call.service.engine.finish([report])
     check(finished.verdict)
+    return models.Acknowledged()
+
+
+async def release(call: Call) -> models.Acknowledged:
+    """Take the job back unused, at no cost: the agent stops, or has too much in hand."""
+    (released,) = await call.service.engine.release([await _lease(call)])
+    check(released.verdict)
     return models.Acknowledged()
 
 

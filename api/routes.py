@@ -170,6 +170,16 @@ ENDPOINTS = [
     ),
     Endpoint(
         method="POST",
+        path=f"{HELD}/release",
+        handler=agent_jobs.release,
+        summary="Give the job back unused; an order that was begun is reported instead",
+        access=Access.AGENT,
+        body=models.Held,
+        answer=models.Acknowledged,
+        problems=("not_found", "lease_lost", "conflict"),
+    ),
+    Endpoint(
+        method="POST",
         path=f"{V1}/jobs",
         handler=jobs.create,
         summary="Put a job in for an agent, a broker connection or whoever comes first",

@@ -111,7 +111,12 @@ async def _live(parts: Parts, settings: Settings, stop: Stop) -> None:
     ]
     told = [asyncio.create_task(stop.drain.wait()), asyncio.create_task(stop.now.wait())]
     try:
-        await _first(refused, claiming, *loops, *told)
+        try:
+            await _first(refused, claiming, *loops, *told)
+        except KeyRefused as error:
+            claiming.cancel()
+            await _first(asyncio.create_task(_shut(parts, settings, error)), told[1])
+            raise
         parts.notify.send("STOPPING=1")
         claiming.cancel()
         await asyncio.gather(claiming, return_exceptions=True)
@@ -121,8 +126,8 @@ async def _live(parts: Parts, settings: Settings, stop: Stop) -> None:
         for task in (claiming, *loops, *told):
             task.cancel()
         await asyncio.gather(claiming, *loops, *told, return_exceptions=True)
-        if not refused.done():
-            refused.cancel()
+        if not refused.cancel():
+            refused.exception()  # looked at, so that nobody misses it
 
 
 def _tasks(*loops: Coroutine[Any, Any, None]) -> list[asyncio.Task[None]]:
@@ -147,6 +152,13 @@ async def _drain(parts: Parts, settings: Settings) -> None:
     parts.beat.soon.set()  # the service hears of it now, not in half a minute
     if not await parts.work.drain(settings.drain_seconds):
         log.warning("%d jobs are left to the next start", len(parts.work.tasks))
+
+
+async def _shut(parts: Parts, settings: Settings, error: KeyRefused) -> None:
+    """Send nothing more, and keep what becomes of what was sent."""
+    log.error("the key is not let in any more: %s", error)
+    parts.gate.shut("the service does not let this agent in any more")
+    await parts.work.drain(settings.drain_seconds)
 
 
 async def _farewell(beat: Beat) -> None:

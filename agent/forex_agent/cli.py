@@ -20,7 +20,7 @@ from forex_agent import __version__, doctor, logs, pairing
 from forex_agent.agent import Stop, run
 from forex_agent.client import CallError, KeyRefused
 from forex_agent.drivers import NoDriver, driver
-from forex_agent.journal import InUse
+from forex_agent.journal import Broken, InUse
 from forex_agent.rules import URL
 from forex_agent.secret import Exposed
 from forex_agent.settings import Settings, WrongSettings, load
@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _complain(error, WRONG_USAGE)
     except KeyRefused as error:
         return _complain(error, KEY_REFUSED)
-    except (pairing.NotPaired, CallError, InUse, OSError) as error:
+    except (pairing.NotPaired, CallError, Broken, InUse, OSError) as error:
         return _complain(error, FAILED)
 
 

@@ -32,12 +32,11 @@ if find_spec("sniffio") is None:
     # on the disk each time: a tenth of the agent's time at work on orders. This says it is missing.
     sys.modules["sniffio"] = None  # type: ignore[assignment]
 
-SUCCESS = 2  # hundred and something
 CALL_SECONDS = 20.0  # a call without a wait of its own; slower is taken for lost
 WAIT_MARGIN_SECONDS = 15.0  # on top of what a long-poll waits
 LONGEST_RETRY_AFTER = 300.0
 KEPT_SECONDS = 60.0  # the service closes idle connections on its own; httpx notices
-_TRY_AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
+_TRY_AGAIN = frozenset({408, 425, 429})  # and all from 500 on
 
 
 class CallError(Exception):
@@ -63,7 +62,21 @@ class Answer:
     @property
     def ok(self) -> bool:
         """Whether the call was taken."""
-        return self.status // 100 == SUCCESS
+        return HTTPStatus.OK <= self.status < HTTPStatus.MULTIPLE_CHOICES
+
+    @property
+    def passing(self) -> bool:
+        """Whether the same call may be answered otherwise later."""
+        return self.status >= HTTPStatus.INTERNAL_SERVER_ERROR or self.status in _TRY_AGAIN
+
+    @property
+    def from_service(self) -> bool:
+        """Whether the service said it, and not a proxy: each of its answers is a JSON object."""
+        try:
+            body = self.body
+        except ValueError:
+            return False
+        return isinstance(body, dict) and (self.ok or "code" in body)
 
     @property
     def body(self) -> Any:
@@ -113,8 +126,8 @@ class Client:
     ) -> Answer:
         """Call once; raises `Unreachable` or `KeyRefused`, every other answer is returned.
 
-        `wait` is how long the service may take on purpose. A success that is no JSON, such as the
-        page of a proxy, is nobody's answer.
+        `wait` is how long the service may take on purpose. What a proxy answers in the service's
+        place, such as a page, a redirect or a 404 of its own, is nobody's answer.
         """
         timeout = CALL_SECONDS if wait is None else wait + WAIT_MARGIN_SECONDS
         content = None if body is None else json.dumps(body, allow_nan=False).encode()
@@ -124,10 +137,10 @@ class Client:
         except (httpx.HTTPError, httpx.StreamError) as error:
             raise Unreachable(f"{type(error).__name__}: {error}") from error
         answer = Answer(response.status_code, response.text, _retry_after(response))
+        if not answer.passing and not answer.from_service:
+            raise Unreachable(f"{method} {path} answered {answer.status}, and not by the service")
         if answer.status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
             raise KeyRefused(f"{method} {path} answered {answer.status} {answer.code}")
-        if answer.ok and not _is_json(answer.text):
-            raise Unreachable(f"{method} {path} answered {answer.status} without JSON")
         self.contact = elapsed()
         if not self.clock.known:
             _learn_coarsely(self.clock, response, asked)
@@ -151,7 +164,7 @@ class Client:
         while True:
             try:
                 answer = await self.call(method, path, body, wait=wait)
-                if answer.status not in _TRY_AGAIN:
+                if not answer.passing:
                     return answer
                 told, asked_for = f"{answer.status} {answer.code}", answer.retry_after
             except Unreachable as error:
@@ -168,14 +181,6 @@ class Client:
                 pause,
             )
             await asyncio.sleep(pause)
-
-
-def _is_json(text: str) -> bool:
-    try:
-        json.loads(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _retry_after(response: httpx.Response) -> float | None:

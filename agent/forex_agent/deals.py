@@ -6,6 +6,7 @@ A deal is in the journal's spool from the moment it is seen until the service ha
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 from collections.abc import Sequence
@@ -18,7 +19,7 @@ from forex_agent.client import Answer, Client, Unreachable
 from forex_agent.clock import elapsed, utc_now
 from forex_agent.hands import Hands, Rank
 from forex_agent.job import Json
-from forex_agent.journal import KEEP_DAYS, Journal
+from forex_agent.journal import KEEP_DAYS, Broken, Journal
 from forex_agent.prices import Prices
 from forex_agent.settings import Settings
 from forex_agent.terminal import Account, Deal, Position, Terminal, TerminalError
@@ -62,7 +63,7 @@ class Deals:
             self._changed.clear()
             try:
                 await self.look()
-            except (Unreachable, TerminalError) as error:
+            except (Unreachable, TerminalError, Broken) as error:
                 log.log(logging.DEBUG, "deals: %s", error)
                 await asyncio.sleep(max(backoff.next(), self.settings.deals_seconds))
                 continue
@@ -106,6 +107,7 @@ class Deals:
         newest = self.journal.newest_deal()
         if newest is None:
             return utc_now() - timedelta(days=self.settings.deals_days)
+        newest = min(newest, utc_now())  # a clock that was ahead must not hide what comes
         if elapsed() - self._wide_at > WIDE_SECONDS:
             self._wide_at = elapsed()
             return newest - WIDE
@@ -123,7 +125,8 @@ class Deals:
 
     def forget(self) -> None:
         """Drop what is too old to be asked for."""
-        self.journal.forget(utc_now() - timedelta(days=KEEP_DAYS))
+        with contextlib.suppress(Broken):  # then another day
+            self.journal.forget(utc_now() - timedelta(days=KEEP_DAYS))
 
 
 def _read(terminal: Terminal, since: datetime) -> tuple[list[Deal], Account, list[Position]]:

@@ -50,8 +50,8 @@ class NoExperts:
         self._refuse()
 
     def active(self) -> int:
-        """Return none."""
-        return 0
+        """Refuse: nobody knows."""
+        self._refuse()
 
     def _refuse(self) -> NoReturn:
         raise NotSent(self.why.code, str(self.why))

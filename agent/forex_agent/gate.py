@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import datetime
 from pathlib import Path
 
 from forex_agent.clock import ServerClock
 from forex_agent.job import Job
-from forex_agent.journal import Journal
+from forex_agent.journal import Broken, Journal
+from forex_agent.terminal import NotSent
 
+log = logging.getLogger("forex_agent.gate")
 STATES = frozenset({"active", "reducing", "halted"})
 
 
-class Refused(Exception):
+class Refused(NotSent):
     """The order is not sent; `code` says why, for programs."""
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
-        self.code = code
 
 
 class Gate:
@@ -28,20 +27,30 @@ class Gate:
         self._kill_file = kill_file
         self._clock = clock
         self.state = journal.fact("trading_state") or "active"
+        self._shut: str | None = None
 
     @property
     def killed(self) -> bool:
         """Whether the kill file is there."""
         return self._kill_file.exists()
 
+    def shut(self, why: str) -> None:
+        """Let nothing pass any more."""
+        self._shut = why
+
     def learn(self, state: object) -> None:
         """Take over what a heartbeat said; a word that is not known changes nothing."""
         if isinstance(state, str) and state in STATES and state != self.state:
-            self._journal.remember("trading_state", state)
             self.state = state
+            try:
+                self._journal.remember("trading_state", state)
+            except Broken as error:
+                log.warning("%s: %s is forgotten with this process", error, state)
 
     def check(self, job: Job) -> None:
         """Raise `Refused` where the order must not be sent now; a close passes unless late."""
+        if self._shut is not None:
+            raise Refused("not_sent", self._shut)
         if late(job.expires_at, self._clock):
             raise Refused("expired", f"it expired at {job.expires_at}")
         if job.job_type == "close_position":

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from forex_agent.clock import utc_now
 from forex_agent.job import Job, Report, load_report, read_job, read_time, show_time
@@ -53,6 +53,10 @@ class AlreadySent(Exception):
     """The order was sent before: it must never be again."""
 
 
+class Broken(Exception):
+    """The journal cannot be read or written: the disk is full, or the file is damaged or gone."""
+
+
 class InUse(Exception):
     """Another agent has this state folder."""
 
@@ -72,8 +76,10 @@ class Journal:
     """One agent's memory; for any number of threads."""
 
     def __init__(self, path: Path) -> None:
-        """Open or make the file; raises `InUse` while another process has it."""
+        """Open or make the file; raises `InUse` while another process has it, `Broken`, OSError."""
         self._lock = threading.RLock()
+        path.touch(mode=0o600)  # jobs may hold signed URLs: they are nobody else's business
+        self._path, self._number = path, path.stat().st_ino
         self._db = sqlite3.connect(path, timeout=1, isolation_level=None, check_same_thread=False)
         try:
             # The lock is held until the end: two agents in one folder would not see each other.
@@ -81,9 +87,11 @@ class Journal:
             self._db.execute("pragma journal_mode = wal")
             self._db.executescript(_SCHEMA)
             self._db.execute("pragma synchronous = normal")
-        except sqlite3.OperationalError as error:
+        except sqlite3.DatabaseError as error:
             self._db.close()
-            raise InUse(f"{path}: {error}; is another agent running there?") from error
+            if error.sqlite_errorcode == sqlite3.SQLITE_BUSY:
+                raise InUse(f"{path}: {error}; is another agent running there?") from error
+            raise Broken(f"{path}: {error}; if it cannot be repaired, move it away") from error
 
     def __enter__(self) -> Self:
         return self
@@ -129,6 +137,7 @@ class Journal:
 
     def sent(self, job: Job) -> None:
         """Note, on the disk, that the order is being sent now; raises `AlreadySent`."""
+        self._check_there()
         with self._change(durable=True) as db:
             try:
                 db.execute(
@@ -137,6 +146,15 @@ class Journal:
                 )
             except sqlite3.IntegrityError as error:
                 raise AlreadySent(f"job {job.job_id} was sent before") from error
+
+    def _check_there(self) -> None:
+        """Raise `Broken` where the file was removed or replaced: nobody would find the note."""
+        try:
+            there = self._path.stat().st_ino == self._number
+        except OSError:
+            there = False
+        if not there:
+            raise Broken(f"{self._path} is gone: start the agent again")
 
     def outcome(self, job: Job, report: Report) -> None:
         """Note what came of it, to be reported until that is acknowledged."""
@@ -178,9 +196,7 @@ class Journal:
             " left join sent s on s.job_id = w.job_id"
             f" where {condition} order by w.received_at, w.job_id"
         )
-        with self._lock:
-            rows = self._db.execute(query, values).fetchall()
-        return [_entry(*row) for row in rows]
+        return [_entry(*row) for row in self._ask(query, *values)]
 
     # Deals
 
@@ -197,12 +213,10 @@ class Journal:
 
     def spooled(self, limit: int) -> Sequence[tuple[str, str]]:
         """Return the oldest deals (id, JSON) that nobody has acknowledged."""
-        with self._lock:
-            return self._db.execute(
-                "select deal_id, body from deal where acked_at is null"
-                " order by time, deal_id limit ?",
-                (limit,),
-            ).fetchall()
+        return self._ask(
+            "select deal_id, body from deal where acked_at is null order by time, deal_id limit ?",
+            limit,
+        )
 
     def deals_acked(self, deal_ids: Iterable[str]) -> None:
         """Note that the service has these deals."""
@@ -215,17 +229,15 @@ class Journal:
 
     def newest_deal(self) -> datetime | None:
         """Return the time of the newest deal that was ever seen."""
-        with self._lock:
-            (newest,) = self._db.execute("select max(time) from deal").fetchone()
+        ((newest,),) = self._ask("select max(time) from deal")
         return None if newest is None else read_time(newest)
 
     # The rest
 
     def fact(self, name: str) -> str | None:
         """Return what was remembered under this name."""
-        with self._lock:
-            row = self._db.execute("select value from fact where name = ?", (name,)).fetchone()
-        return None if row is None else str(row[0])
+        found = self._ask("select value from fact where name = ?", name)
+        return str(found[0][0]) if found else None
 
     def remember(self, name: str, value: str) -> None:
         """Remember a value, in place of what was there."""
@@ -254,23 +266,35 @@ class Journal:
                 (*values, job.job_id, job.lease_epoch),
             )
 
+    def _ask(self, query: str, *values: object) -> list[Any]:
+        with self._lock, _told():
+            return self._db.execute(query, values).fetchall()
+
     @contextmanager
     def _change(self, *, durable: bool = False) -> Iterator[sqlite3.Connection]:
         """One transaction; `durable` waits for the disk, and so for all before it."""
-        with self._lock:
+        with self._lock, _told():
             if durable:
                 self._db.execute("pragma synchronous = full")
-            self._db.execute("begin immediate")
             try:
+                self._db.execute("begin immediate")
                 yield self._db
-            except BaseException:
-                self._db.execute("rollback")
-                raise
-            else:
                 self._db.execute("commit")
             finally:
+                # A commit that fails, as of a full disk, leaves the transaction open.
+                if self._db.in_transaction:
+                    self._db.execute("rollback")
                 if durable:
                     self._db.execute("pragma synchronous = normal")
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Turn the errors of SQLite into `Broken`."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise Broken(f"the journal cannot be used: {error}") from error
 
 
 def _entry(

@@ -1,4 +1,4 @@
-"""The agent's calls about one job: begin, keep, report. The lease's epoch is in each of them."""
+"""The agent's calls about one job, each with the lease's epoch: begin, keep, report, give back."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from forex_agent.backoff import Backoff
-from forex_agent.client import Answer, Client, Unreachable
+from forex_agent.client import Answer, Client, KeyRefused, Unreachable
 from forex_agent.clock import ServerClock, elapsed
 from forex_agent.job import Job, Json, Report, read_time
 
@@ -35,6 +35,13 @@ class Lease:
     cancel_reason: str | None = None
     """Why the service asks to stop, once it does."""
     lost: bool = False
+    asked_twice: bool = False
+    """Whether an answer to `start` was lost: somebody else may have begun it in between."""
+
+    @property
+    def stopped(self) -> str | None:
+        """Why the job must not be gone on with; None where it may."""
+        return self.cancel_reason or ("the lease was lost" if self.lost else None)
 
     @property
     def _place(self) -> str:
@@ -79,6 +86,7 @@ class Lease:
         repeated = bool(answer.body.get("repeated"))
         if not repeated and not calls:
             self._learn(answer.body, began)
+        self.asked_twice = repeated and calls > 0
         return repeated and not calls
 
     async def extend(self) -> None:
@@ -95,6 +103,12 @@ class Lease:
         if answer.body.get("cancel_requested"):
             self.cancel_reason = str(answer.body.get("cancel_reason") or "cancelled")
 
+    async def release(self) -> None:
+        """Give the job back unused; once, as its lease runs out anyway."""
+        await self.client.call(
+            "POST", f"{self._place}/release", {"lease_epoch": self.job.lease_epoch}
+        )
+
     async def report(self, report: Report) -> Answer:
         """Report until the service has heard it or wants none; returns its answer."""
         return await self.client.insist("POST", f"{self._place}/result", report.body(self.job))
@@ -109,15 +123,15 @@ class Lease:
             yield
         finally:
             keeper.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await keeper
+            # Whatever became of it, it must not take the place of what the block has found out.
+            await asyncio.gather(keeper, return_exceptions=True)
 
     async def _keep(self, stop: Callable[[], object], pause: float) -> None:
         while not self.lost and self.cancel_reason is None:
             await asyncio.sleep(pause)
             try:
                 await self.extend()
-            except Lost as error:
+            except (Lost, KeyRefused) as error:
                 log.warning("job %s: the lease is lost: %s", self.job.job_id, error)
                 self.lost = True
             except Unreachable as error:
@@ -125,7 +139,7 @@ class Lease:
                 pause = min(self._pause, 2.0)
             else:
                 pause = self._pause
-            if self.lost or self.cancel_reason is not None:
+            if self.stopped is not None:
                 stop()
 
     def _learn(self, body: Json, asked: float) -> None:

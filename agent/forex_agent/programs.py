@@ -8,6 +8,7 @@ import binascii
 import hashlib
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -69,7 +70,7 @@ class Programs:
             return failed(error.code, str(error))
         except TerminalError as error:
             return failed("rejected", str(error))
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
             # Such URLs are secrets: only what went wrong is told.
             return failed("transfer_failed", f"the transfer failed: {type(error).__name__}")
         except OSError as error:
@@ -150,7 +151,9 @@ def _chart(job: Job) -> Chart:
 
 
 def _plain(value: object) -> str | float | bool:
-    return value if isinstance(value, str | bool) else float(str(value))
+    if not isinstance(value, str | bool | int | Decimal):
+        raise wire.InvalidInput("inputs: texts, numbers, true or false")
+    return value if isinstance(value, str | bool) else float(value)
 
 
 def _done(job: Job, output: Json) -> Report:

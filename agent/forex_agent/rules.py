@@ -78,7 +78,9 @@ def _names(value: object) -> Sequence[str]:
 def _url(value: object) -> str:
     text = _text(value).rstrip("/")
     parts = urlsplit(text)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.port == 0:
+        raise ValueError  # as does a port that is none
+    if parts.query or parts.fragment or parts.username is not None:
         raise ValueError
     return text
 

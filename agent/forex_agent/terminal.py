@@ -10,8 +10,8 @@ are on the wire.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from typing import Literal, Protocol, TypeAlias
@@ -145,9 +145,17 @@ class Position:
     comment: str
 
 
+def _no_look() -> None:
+    pass
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """A market order; `comment` is the trace by which it is found again, `deviation` in points."""
+    """A market order; `comment` is the trace by which it is found again, `deviation` in points.
+
+    A driver calls `last_look` right before the order goes to the broker: it raises `NotSent` where
+    that must not be any more, as what comes before may have hung for minutes.
+    """
 
     symbol: str
     side: Side
@@ -157,16 +165,18 @@ class Order:
     magic: int = 0
     comment: str = ""
     deviation: int = 20
+    last_look: Callable[[], None] = field(default=_no_look, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Close:
-    """Closes a position, wholly where `volume` is None."""
+    """Closes a position, wholly where `volume` is None; `last_look` as an order's."""
 
     ticket: str
     volume: Decimal | None = None
     comment: str = ""
     deviation: int = 20
+    last_look: Callable[[], None] = field(default=_no_look, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

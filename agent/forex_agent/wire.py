@@ -114,11 +114,15 @@ def filled(job: Job, fill: Fill, latency: Json) -> Report:
     return Report(status="completed", output={**common, **more})
 
 
-def found(job: Job, deals: Sequence[Deal]) -> Report:
-    """Return the report of an order whose deals were found: price by volume, money in sum.
+def found(job: Job, traces: Sequence[Deal]) -> Report | None:
+    """Return the report of an order whose deals were found; None where none of them is its own.
 
-    A sum is of no one deal, so it names none: each is reported as a deal, and counted there.
+    Price by volume, money in sum. A sum is of no one deal, so it names none: each is reported as a
+    deal, and counted there.
     """
+    deals = [deal for deal in traces if _own(job, deal)]
+    if not deals:
+        return None
     volume = sum((deal.volume for deal in deals), Decimal())
     worth = sum((deal.price * deal.volume for deal in deals), Decimal())
     last = deals[-1]
@@ -144,6 +148,13 @@ def found(job: Job, deals: Sequence[Deal]) -> Report:
     if len(deals) > 1:
         report.output["deal_id"] = None
     return report
+
+
+def _own(job: Job, deal: Deal) -> bool:
+    """Tell whether the order made the deal: brokers hand a comment on to what closes a position."""
+    if job.job_type == "close_position":
+        return deal.entry != "in"
+    return deal.side == job.input.get("side")
 
 
 def account(one: Account) -> Json:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from uuid import uuid4
 
 from forex_agent.backoff import Backoff
-from forex_agent.client import Client, KeyRefused, Unreachable
+from forex_agent.client import CallError, Client, KeyRefused, Unreachable
 from forex_agent.clock import elapsed
 from forex_agent.job import Job, Malformed, Report, failed, read_job
-from forex_agent.journal import Entry, Journal
+from forex_agent.journal import Broken, Entry, Journal
 from forex_agent.lease import Lease, Lost
 from forex_agent.orders import Orders
 from forex_agent.programs import PROGRAM_JOBS, Programs
@@ -23,6 +24,7 @@ log = logging.getLogger("forex_agent.work")
 
 EARLY_SHARE = 0.5  # of the wait; an answer without a job that comes before is no full wait
 CLAIM_PAUSE_SECONDS = 30.0  # at most, between questions that fail
+GIVE_BACK_SECONDS = 3.0  # at the end, for what was not finished
 
 
 @dataclass(slots=True)
@@ -38,6 +40,8 @@ class Work:
     programs: Programs
     poll_seconds: float
     tasks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+    held: dict[str, Lease] = field(default_factory=dict)
+    """What may be repeated, and is not done yet."""
     refused: asyncio.Future[None] | None = None
     """Ends with the error that ends the agent."""
 
@@ -52,19 +56,19 @@ class Work:
         request_id = self.journal.asked() or str(uuid4())
         backoff = Backoff(CLAIM_PAUSE_SECONDS)
         while True:
-            self.journal.ask(request_id)
             asked = elapsed()
             try:
+                self.journal.ask(request_id)
                 job = await self._next(request_id)
-            except (Unreachable, Malformed) as error:
+                if job is not None:
+                    self._take(job)
+            except (Unreachable, Malformed, Broken) as error:
                 pause = backoff.next(getattr(error, "retry_after", None))
-                log.warning("no answer to the question for a job: %s", error)
+                log.warning("no job: %s", error)
                 await asyncio.sleep(pause)
                 continue
             request_id = str(uuid4())
-            if job is not None:
-                self._take(job)
-            elif elapsed() - asked < self.poll_seconds * EARLY_SHARE:
+            if job is None and elapsed() - asked < self.poll_seconds * EARLY_SHARE:
                 # A service that stops, or another agent with our key: do not storm it.
                 await asyncio.sleep(backoff.next())
                 continue
@@ -78,11 +82,14 @@ class Work:
         return not left
 
     async def end(self) -> None:
-        """Let go of everything; the journal knows the rest."""
+        """Let go of everything: what may be repeated goes back, the journal knows the rest."""
         tasks = [*self.tasks.values(), *self.orders.seeking]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        with contextlib.suppress(CallError, TimeoutError):
+            async with asyncio.timeout(GIVE_BACK_SECONDS):
+                await asyncio.gather(*(lease.release() for lease in self.held.values()))
 
     async def _next(self, request_id: str) -> Job | None:
         wait = self.poll_seconds
@@ -132,7 +139,7 @@ class Work:
 
     async def _plain(self, job: Job) -> None:
         """Do a job that may be repeated."""
-        lease = Lease(self.client, self.path, job)
+        lease = self.held[job.job_id] = Lease(self.client, self.path, job)
         kept = job.job_type in PROGRAM_JOBS
         if kept:
             self.journal.received(job)
@@ -140,10 +147,12 @@ class Work:
             await lease.start()
         except Lost as error:
             log.info("job %s: not begun: %s", job.job_id, error)
+            del self.held[job.job_id]
             if kept:
                 self.journal.dropped(job, error.answer)
             return
         report = await self._do(lease)
+        del self.held[job.job_id]
         if report is not None:
             if kept:
                 self.journal.outcome(job, report)
@@ -155,6 +164,9 @@ class Work:
         try:
             async with lease.kept(doing.cancel):
                 return await doing
+        except Exception:
+            log.exception("job %s: a mistake", lease.job.job_id)
+            return failed("rejected", "the agent failed")
         except asyncio.CancelledError:
             if not (lease.lost or lease.cancel_reason):
                 doing.cancel()

@@ -17,6 +17,12 @@ REFUSAL = (
 PAGE = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 6\r\n\r\n<html>"
 
 
+def foreign(status: int, body: str = "<html>") -> bytes:
+    """Return the answer of something that is not the service: a proxy, a portal, a firewall."""
+    head = f"HTTP/1.1 {status} X\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: {len(body)}"
+    return f"{head}\r\n\r\n{body}".encode()
+
+
 class Lossy:
     """Loses the next answer to a call whose path ends with a word, or gives another in its place.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -52,6 +52,10 @@ class Paper:
     """Ends every call that hangs."""
     hidden: bool = False
     """Whether deals cannot be found for now."""
+    sure: bool = True
+    """Whether a trace is one for certain."""
+    ahead: timedelta = timedelta()
+    """How far the broker's clock is ahead."""
     connects: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -168,11 +172,20 @@ class Paper:
             if deal["entry"] == "in" and deal["position_id"] not in closed
         ]
 
+    def _before(self, last_look: Callable[[], None]) -> None:
+        """Do what comes before an order goes out; the fault `hang_before` blocks it."""
+        if self.faults[:1] == ["hang_before"]:
+            self.faults.pop(0)
+            self.release.wait()
+        last_look()
+
     def send(self, order: Order) -> Fill:
+        self._before(order.last_look)
         self._call(order.comment)
         return self._fault(lambda: self._deal(order.comment, order.symbol, order.volume, None))
 
     def close_position(self, close: Close) -> Fill:
+        self._before(close.last_look)
         self._call(close.comment)
         known = {one.ticket: one for one in self.positions()}
         if close.ticket not in known:
@@ -188,6 +201,12 @@ class Paper:
 
     def _fault(self, fill: Any) -> Fill:
         fault = self.faults.pop(0) if self.faults else ""
+        if fault == "requote_later":
+            self.release.wait()
+            fault = "requote"
+        if fault == "rejected_later":
+            self.release.wait()
+            fault = "rejected"
         if fault == "requote":
             raise Rejected("x", "moved", retcode=10004, retcode_name="REQUOTE", requote=True)
         if fault == "rejected":
@@ -216,7 +235,7 @@ class Paper:
             "entry": "out" if position else "in",
             "volume": str(volume),
             "comment": comment,
-            "time": show_time(datetime.now(UTC)),
+            "time": show_time(datetime.now(UTC) + self.ahead),
         }
         self._write(deal)
         return Fill(
@@ -236,7 +255,7 @@ class Paper:
 
     def find(self, comment: str, since: datetime) -> Trace:
         found = [one for one in self.deals(since) if one.comment == comment]
-        return Trace(deals=[] if self.hidden else found, open=False)
+        return Trace(deals=[] if self.hidden else found, open=False, sure=self.sure)
 
     def deals(self, since: datetime) -> Sequence[Deal]:
         return [

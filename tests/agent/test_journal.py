@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import resource
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,7 +12,7 @@ from uuid import uuid4
 
 import pytest
 from forex_agent.job import Job, Report, failed, read_job, unknown
-from forex_agent.journal import AlreadySent, InUse, Journal
+from forex_agent.journal import AlreadySent, Broken, InUse, Journal
 
 AT = datetime(2026, 5, 4, 12, tzinfo=UTC)
 FILLED = Report(status="completed", output={"fill_price": 1.1})
@@ -149,6 +151,42 @@ def test_a_question_is_answered_when_its_job_is_kept(journal: Journal) -> None:
 def test_two_agents_do_not_share_a_folder(journal: Journal, tmp_path: Path) -> None:
     with pytest.raises(InUse, match=r"journal\.db"):
         Journal(tmp_path / "journal.db")
+
+
+def test_a_write_that_fails_at_the_commit_is_not_the_last(journal: Journal) -> None:
+    """The disk is full for a while: here, no file may grow."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    job = a_job()
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+    try:
+        with pytest.raises(Broken):
+            journal.remember("much", "x" * 100_000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert journal.fact("much") is None
+    journal.received(job)
+    journal.sent(job)
+    assert journal.sent_entry(job.job_id) is not None
+
+
+def test_a_damaged_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "journal.db").write_bytes(b"no database, but long enough to be taken for one" * 9)
+    with pytest.raises(Broken, match=r"journal\.db.*move it away"):
+        Journal(tmp_path / "journal.db")
+
+
+def test_a_mark_in_a_file_that_nobody_will_find_is_none(journal: Journal, tmp_path: Path) -> None:
+    job = a_job()
+    journal.received(job)
+    (tmp_path / "journal.db").rename(tmp_path / "elsewhere.db")
+    with pytest.raises(Broken, match="gone"):
+        journal.sent(job)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such modes")
+def test_the_journal_is_its_owners_alone(journal: Journal, tmp_path: Path) -> None:
+    journal.received(a_job())
+    assert {file.stat().st_mode & 0o777 for file in tmp_path.glob("journal.db*")} == {0o600}
 
 
 def test_deals_stay_in_the_spool_until_they_are_acknowledged(journal: Journal) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -211,6 +212,25 @@ def test_a_definitive_no_is_rejected_after_one_call(
     assert len(package.requests) == 1
     assert refused.value.retcode == retcode
     assert refused.value.requote == (retcode in {10004, 10020, 10021})
+
+
+@pytest.mark.parametrize("order", [ORDER, CLOSE], ids=["open", "close"])
+def test_the_last_look_comes_after_the_terminals_own_and_before_each_order_send(
+    package: FakePackage, terminal: MT5Terminal, order: Order | Close
+) -> None:
+    looks: list[int] = []
+
+    def look() -> None:
+        looks.append(len(package.requests))
+        if len(looks) == 2:
+            raise NotSent("expired", "too late")
+
+    package.answers.append(SendResult(10030))
+    with pytest.raises(NotSent, match="too late") as refused:
+        do(terminal, replace(order, last_look=look))
+    assert refused.value.code == "expired"
+    assert looks == [0, 1]
+    assert len(package.requests) == 1
 
 
 @pytest.mark.parametrize("retcode", [*AMBIGUOUS, 0, 10099])

@@ -237,6 +237,35 @@ def test_orders_overtake_slow_work(owner: User, agent: Agent, paper: Paper, stat
         assert ended(owner, job_id)["output_data"]["warnings"] == 2
 
 
+def test_what_was_not_finished_is_given_back_at_the_end(
+    owner: User, agent: Agent, paper: Paper, state: Path
+) -> None:
+    with working(paper, settings_of(state, drain_seconds=0)) as running:
+        running.experts.hold = threading.Event()
+        job_id = put_in(owner, agent, "compile", {"source_code": "a"})
+        until(lambda: look(owner, job_id)["status"] == "running")
+        running.stop()
+        assert look(owner, job_id)["status"] == "pending"
+        running.experts.hold.set()
+    with working(paper, settings_of(state)):
+        assert ended(owner, job_id)["status"] == "completed"
+
+
+def test_only_orders_are_taken_beyond_what_may_be_in_hand(
+    owner: User, agent: Agent, paper: Paper, state: Path
+) -> None:
+    with working(paper, settings_of(state, in_hand=1)) as running:
+        running.experts.hold = threading.Event()
+        first = put_in(owner, agent, "compile", {"source_code": "a"})
+        until(lambda: look(owner, first)["status"] == "running")
+        second = put_in(owner, agent, "get_account", {})
+        until(lambda: look(owner, second)["status"] == "claimed")
+        assert ended(owner, order(owner, agent))["status"] == "completed"
+        assert look(owner, second)["status"] == "claimed"  # taken, and not begun: it goes back
+        running.experts.hold.set()
+        assert ended(owner, first)["status"] == "completed"
+
+
 def put_in(owner: User, agent: Agent, job_type: str, given: Json) -> str:
     """Put in a job as the service does, without the parents that a user's needs."""
     put = """select e.job_id from jobengine.enqueue(p_job_types => array[%s], p_inputs =>
@@ -277,7 +306,9 @@ def test_the_other_jobs_are_done(  # noqa: PLR0917
         ("deploy", {"program_base64": "?"}, "invalid_input"),
         ("deploy", {"program_base64": "YWJj", "name": "../a"}, "invalid_input"),
         ("deploy", {"program_url": "http://127.0.0.1:1/secret"}, "transfer_failed"),
+        ("deploy", {"program_url": "http://secret:secret/"}, "transfer_failed"),
         ("run", {}, "invalid_input"),
+        ("run", {"symbol": "EURUSD", "inputs": {"lots": None}}, "invalid_input"),
     ],
 )
 def test_other_jobs_that_cannot_be_done_say_why(  # noqa: PLR0917

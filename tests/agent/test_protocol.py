@@ -9,7 +9,7 @@ import pytest
 from forex_agent.client import KeyRefused
 
 from api.embedded import EmbeddedValkey
-from tests.agent.lossy import PAGE, REFUSAL, Lossy
+from tests.agent.lossy import PAGE, REFUSAL, Lossy, foreign
 from tests.agent.paper import Paper
 from tests.agent.world import ended, look, order, settings_of, state_of, working
 from tests.api.world import Agent, Service, User, serving, until
@@ -51,6 +51,41 @@ def test_a_call_that_was_not_taken_is_repeated(  # noqa: PLR0917
         assert ended(owner, job_id)["status"] == "completed"
     assert lossy.struck[call] == 2
     assert len(paper.calls) == 1
+
+
+LIST = foreign(200, "[]")
+
+
+@pytest.mark.parametrize(
+    "call,answers",
+    [
+        ("/jobs/next", [foreign(403), LIST]),
+        ("/start", [foreign(302), LIST]),
+        ("/result", [foreign(302), foreign(403), foreign(404), foreign(522)]),
+        ("/heartbeat", [foreign(403)]),
+        ("/heartbeat", [LIST]),
+    ],
+    ids=["next", "start", "result", "beat-403", "beat-list"],
+)
+def test_what_the_service_did_not_say_changes_nothing(  # noqa: PLR0917
+    owner: User,
+    agent: Agent,
+    tmp_path: Path,
+    paper: Paper,
+    lossy: Lossy,
+    call: str,
+    answers: list[bytes],
+) -> None:
+    """A result that a proxy answers is not heard yet, and its 403 says nothing of the key."""
+    for answer in answers:
+        lossy.answer(call, answer)
+    job_id = order(owner, agent)
+    with working(paper, settings_of(state_of(tmp_path / "state", agent, lossy.url))) as running:
+        assert ended(owner, job_id)["status"] == "completed"
+        until(lambda: lossy.struck[call] == len(answers))
+        assert ended(owner, order(owner, agent))["status"] == "completed"
+    assert running.error is None
+    assert len(paper.calls) == 2
 
 
 def test_a_question_whose_answer_was_lost_is_asked_again_after_a_restart(

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 
+import forex_agent.agent
 import pytest
+from forex_agent.clock import elapsed
+from forex_agent.drivers import NoExperts
 from forex_agent.notify import Notify
-from forex_agent.terminal import Order
+from forex_agent.programs import Programs
+from forex_agent.terminal import NotSent, Order
 
 from tests.agent.lossy import Lossy
 from tests.agent.paper import Paper
-from tests.agent.world import ended, order, settings_of, state_of, working
+from tests.agent.world import ended, look, order, settings_of, state_of, working
 from tests.api.world import Agent, Json, Service, User, until
 
 
@@ -85,6 +90,38 @@ def test_the_deals_report_settles_an_unknown_order(
     assert len(paper.calls) == 1
 
 
+def test_a_deal_that_was_told_before_its_order_became_unknown_settles_it(
+    owner: User, trader: Agent, tmp_path: Path, paper: Paper
+) -> None:
+    """No deal is left to tell; the next report of the account does it."""
+    paper.faults, paper.hidden = ["unknown_filled"], True
+    told = settings_of(
+        state_of(tmp_path / "state", trader), trace_seconds=600, account_seconds=1, drain_seconds=0
+    )
+    with working(paper, told):
+        job_id = order(owner, trader)
+        until(lambda: known_deals(trader) == ["1000"])
+        assert look(owner, job_id)["status"] == "running"
+        lapsed = """update jobengine.lease set lease_expires_at = now() - interval '1 minute'
+            where job_id = %s returning job_id"""
+        assert owner.service.rows(lapsed, job_id)
+        until(lambda: look(owner, job_id)["status"] == "completed")
+    assert look(owner, job_id)["output_data"]["resolved_by"] == "deals"
+    unknown = "select 1 from public.trade_events where job_id = %s and event = 'unknown'"
+    assert owner.service.rows(unknown, job_id)
+    assert len(paper.calls) == 1
+
+
+def test_a_deal_that_the_service_refuses_holds_no_other_up(
+    trader: Agent, tmp_path: Path, paper: Paper
+) -> None:
+    by_hand(paper)
+    paper._write({**paper.deals_made[0], "deal_id": "1001", "volume": "-1"})
+    paper._write({**paper.deals_made[0], "deal_id": "1002"})
+    with working(paper, settings_of(state_of(tmp_path / "state", trader))):
+        until(lambda: known_deals(trader) == ["1000", "1002"])
+
+
 def test_open_positions_and_watched_symbols_have_their_prices_pushed(
     owner: User, agent: Agent, tmp_path: Path, paper: Paper, service: Service
 ) -> None:
@@ -130,6 +167,36 @@ def test_systemd_is_told(
         while b"STOPPING=1" not in heard:
             heard.append(listener.recv(100))
     assert b"WATCHDOG=1" in heard
+
+
+def test_the_watchdog_is_not_fed_while_the_service_is_silent(
+    agent: Agent, tmp_path: Path, paper: Paper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So systemd ends an agent that hears nothing."""
+    looks: list[float] = []
+
+    def hours_later() -> float:
+        looks.append(elapsed())
+        return looks[-1] + 10_000
+
+    monkeypatch.setattr(forex_agent.agent, "elapsed", hours_later)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        listener.bind(str(tmp_path / "notify"))
+        listener.settimeout(30)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        monkeypatch.setenv("WATCHDOG_USEC", "30000")
+        heard: list[bytes] = []
+        with working(paper, settings_of(state_of(tmp_path / "state", agent))):
+            until(lambda: len(looks) >= 2)
+        while b"STOPPING=1" not in heard:
+            heard.append(listener.recv(100))
+    assert b"WATCHDOG=1" not in heard
+
+
+def test_nobody_counts_programs_that_nobody_can_see(agent: Agent, tmp_path: Path) -> None:
+    programs = Programs(NoExperts(NotSent("not_sent", "no compiler")), tmp_path)
+    assert asyncio.run(programs.active()) is None
+    programs.close()
 
 
 def test_without_systemd_nothing_is_sent() -> None:

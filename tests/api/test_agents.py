@@ -23,6 +23,7 @@ def test_r1_every_agent_endpoint_refuses_a_wrong_key(agent: Agent) -> None:
         stranger.get(f"{agent.path}/status"),
         stranger.post(f"{job}/start"),
         stranger.post(f"{job}/heartbeat"),
+        stranger.post(f"{job}/release"),
     ]
     assert {problem(answer) for answer in answers} == {(401, "agent_key_invalid")}
     assert all("X-Agent-Key" in answer.headers["www-authenticate"] for answer in answers)

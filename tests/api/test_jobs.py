@@ -10,7 +10,7 @@ import httpx
 import psycopg
 import pytest
 
-from tests.api.world import Agent, Service, User, problem, until
+from tests.api.world import Agent, Json, Service, User, problem, until
 
 SHAPE = {
     "job_id", "job_type", "type", "payload", "input_data", "attempt", "lease_epoch",
@@ -204,6 +204,35 @@ def test_c1_with_ack_the_job_is_claimed_until_it_is_started(owner: User, agent: 
     assert (started["status"], started["repeated"]) == ("running", False)
     assert agent.post(path).json()["repeated"] is True
     assert owner.job(job_id)["status"] == "running"
+
+
+@pytest.mark.parametrize("ack", [0, 1], ids=["begun", "claimed"])
+def test_a_job_that_is_given_back_waits_again_at_once(owner: User, agent: Agent, ack: int) -> None:
+    job_id = owner.enqueue()
+    first = agent.next(ack=ack)
+    given_back = agent.post(f"{agent.path}/jobs/{job_id}/release", held(first))
+    assert given_back.json() == {"acknowledged": True}
+    assert owner.job(job_id)["status"] == "pending"
+    second = agent.next(ack=1)
+    assert (second["job_id"], second["attempt"]) == (str(job_id), first["attempt"])
+    stale = agent.post(f"{agent.path}/jobs/{job_id}/release", held(first))
+    assert problem(stale) == (409, "lease_lost")
+
+
+def test_an_order_is_given_back_before_it_is_begun_only(owner: User, agent: Agent) -> None:
+    job_id = trade(owner, agent)
+    path = f"{agent.path}/jobs/{job_id}"
+    assert agent.post(f"{path}/release", held(agent.next(ack=1))).status_code == 200
+    again = agent.next()
+    assert problem(agent.post(f"{path}/release", held(again))) == (409, "conflict")
+    assert owner.job(job_id)["status"] == "running"
+    other = owner.pair()
+    foreign = other.post(f"{other.path}/jobs/{job_id}/release", held(again))
+    assert problem(foreign) == (404, "not_found")
+
+
+def held(job: Json) -> Json:
+    return {"lease_epoch": job["lease_epoch"]}
 
 
 def test_a_job_heartbeat_keeps_the_lease_and_brings_the_wish_to_stop(

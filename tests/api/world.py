@@ -188,8 +188,10 @@ class Agent(Caller):
 def until(fact: Callable[[], bool]) -> None:
     """Return once it is so; fail where it never will be."""
     deadline = time.monotonic() + PATIENCE
+    pause = threading.Event()
     while not fact():
         assert time.monotonic() < deadline, "what was waited for did not come"
+        pause.wait(0.01)  # whoever is to bring it about needs the processor
 
 
 def problem(answer: httpx.Response) -> tuple[int, str]:

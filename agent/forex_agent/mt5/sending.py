@@ -37,14 +37,18 @@ class Sender:
         """Return the request of that comment whose outcome is open."""
         return self._sent.get(comment)
 
-    def place(self, request: Request, symbol: Symbol) -> tuple[Any, Sequence[Any]]:
+    def place(
+        self, request: Request, symbol: Symbol, last_look: Callable[[], None]
+    ) -> tuple[Any, Sequence[Any]]:
         """Send the request once; return the broker's answer and its deals' rows.
 
+        `last_look` comes right before each `order_send`, and raises `NotSent` where it must not be.
         Only 10030 leads to another attempt: nothing was done, another filling may do.
         """
         for attempt in with_fillings(request, symbol):
             try:
                 self._check(attempt)
+                last_look()
                 answer = self._send(attempt)
             except Rejected as error:
                 if error.retcode != retcodes.INVALID_FILL:

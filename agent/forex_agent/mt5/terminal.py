@@ -118,7 +118,7 @@ class MT5Terminal:
             self._session.check_trading()
             market = self._market(order.symbol)
             request = requests.opening(order, market)
-        return self._filled(request, market)
+        return self._filled(request, market, order.last_look)
 
     def close_position(self, close: Close) -> Fill:
         """Close a position by its ticket, once; a bought one at the bid."""
@@ -127,7 +127,7 @@ class MT5Terminal:
             position = self._position(close.ticket)
             market = self._market(position.symbol)
             request = requests.closing(close, position, market)
-        return self._filled(request, market)
+        return self._filled(request, market, close.last_look)
 
     def find(self, comment: str, since: datetime) -> Trace:
         """Look for an order by its comment, else by what else is known of it (`traces`).
@@ -203,8 +203,8 @@ class MT5Terminal:
             raise NotSent("position_not_found", f"there is no open position {ticket}")
         return found[0]
 
-    def _filled(self, request: Request, market: Market) -> Fill:
-        answer, rows = self._sender.place(request, market.rules)
+    def _filled(self, request: Request, market: Market, last_look: Callable[[], None]) -> Fill:
+        answer, rows = self._sender.place(request, market.rules, last_look)
         with maybe_sent(answer.retcode):
             return _fill(answer, [convert.deal(row, self._clock) for row in rows])
 

@@ -53,6 +53,7 @@ class _Request:
     """A trade: how it is done at once (with a part of the volume), and how it is only placed."""
 
     comment: str
+    last_look: Callable[[], None]
     fill: Callable[[_Session, int, Decimal | None], Fill]
     place: Callable[[_Session, int, int], object]
 
@@ -183,6 +184,7 @@ class SimulatedTerminal:
         return self._trade(
             _Request(
                 order.comment,
+                order.last_look,
                 lambda session, now, part: session.broker.open(order, now, fraction=part),
                 lambda session, now, due: session.book.add_order(
                     opening(order, now, due), Decimal(0)
@@ -195,6 +197,7 @@ class SimulatedTerminal:
         return self._trade(
             _Request(
                 close.comment,
+                close.last_look,
                 lambda session, now, part: session.broker.close(close, now, fraction=part),
                 lambda session, now, due: session.book.add_order(
                     closing(session.broker.held(close.ticket), close, now, due), Decimal(0)
@@ -238,6 +241,7 @@ class SimulatedTerminal:
         session = self._reach()
         if len(request.comment) > _COMMENT_LENGTH:
             raise NotSent("invalid_input", f"comment: at most {_COMMENT_LENGTH} characters")
+        request.last_look()
         fault = self._struck(session.book, request.comment)
         self._suffer(fault)
         fill = self._done(session, request, fault)
