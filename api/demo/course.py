@@ -1,4 +1,4 @@
-"""The order of things: jobs of all types, orders, stop-losses, deaths."""
+"""The order of things: jobs of all types, alerts, orders, stop-losses, deaths."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from api.demo.evidence import Job, known_deals, look
 from api.demo.orders import Order, Placed
 from api.demo.plan import Chain
 from api.demo.servers import Service
+from api.demo.tradingview import TradingView
 from api.demo.watch import Watch
 from api.demo.world import FAST, Agent
 
@@ -36,6 +37,7 @@ class Course:
         self._desk = desk
         self._agents = desk.world.agents
         self._deaths = Deaths(desk, service)
+        self.tradingview = TradingView(desk)
         self.kills = self._deaths.kills
         self.created: set[UUID] = set()
         self.ended: dict[UUID, Job] = {}
@@ -47,6 +49,7 @@ class Course:
         self._desk.wait(self._online, "every agent says that it lives")
         self._desk.wait(watch.connected, "every client sees prices")
         self._jobs()
+        self.tradingview.run()
         with self._desk.threads:
             try:
                 self._orders()
