@@ -62,6 +62,13 @@ def alerts(agent: Agent, chance: random.Random) -> list[Alert]:
     ]
 
 
+def late_alert(agent: Agent) -> Alert:
+    """Return the alert that comes while the account's agent is dead, and waits for it."""
+    symbol = agent.symbols[0]
+    said = {"symbol": symbol, "action": "buy"}
+    return _alert(agent, "late", f"buy {symbol}, agent dead", said)
+
+
 def _opening(agent: Agent, number: int, chance: random.Random) -> Alert:
     """Return one that opens: numbers are quoted or not, the volume said or the strategy's own."""
     symbol, side = agent.symbols[0], chance.choice(("buy", "sell"))

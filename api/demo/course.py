@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import closing
 from typing import Any
 from uuid import UUID
 
@@ -36,8 +37,8 @@ class Course:
     def __init__(self, desk: Desk, service: Service) -> None:
         self._desk = desk
         self._agents = desk.world.agents
-        self._deaths = Deaths(desk, service)
         self.tradingview = TradingView(desk)
+        self._deaths = Deaths(desk, service, self.tradingview)
         self.kills = self._deaths.kills
         self.created: set[UUID] = set()
         self.ended: dict[UUID, Job] = {}
@@ -49,9 +50,9 @@ class Course:
         self._desk.wait(self._online, "every agent says that it lives")
         self._desk.wait(watch.connected, "every client sees prices")
         self._jobs()
-        self.tradingview.run()
-        with self._desk.threads:
+        with closing(self.tradingview), self._desk.threads:
             try:
+                self.tradingview.run()
                 self._orders()
             except BaseException:
                 self._desk.world.close()  # or the threads would ask on

@@ -33,7 +33,8 @@ def latency(step: str, values: Sequence[float]) -> Latency:
 def table(evidence: Evidence) -> list[Latency]:
     """Return the steps of orders in their order, of alerts, and of ticks.
 
-    Of the orders those count that were placed while nobody was dead: filled at once, asked once.
+    Of the orders those count that were placed while nobody was dead: filled at once, asked once;
+    of the alerts' fills those of that time.
     """
     trips = [_trip(evidence, *one) for one in calm(evidence)]
     steps = ("received → claimed", "claimed → sent", "sent → filled", "filled → answered")
@@ -69,7 +70,8 @@ def _filled(evidence: Evidence) -> Iterator[float]:
     """Yield the milliseconds from an alert to its deal in the terminal's book."""
     trades = {job.parent_id: job for job in evidence.jobs.values() if job.job_type == "trade"}
     for posted, signal in evidence.followed():
-        if signal and signal.status == "executed" and signal.id in trades:
+        before = posted.answered_at < evidence.quiet_until
+        if before and signal and signal.status == "executed" and signal.id in trades:
             yield 1000 * (evidence.filled_at(trades[signal.id]) - posted.sent_at)
 
 

@@ -34,6 +34,11 @@ class TradingView:
         self._desk = desk
         self._users = [user.user_id for user in desk.world.users]
         self._addresses: dict[tuple[UUID, Target], str] = {}
+        self._http = httpx.Client(headers=TEXT, timeout=TIMEOUT, trust_env=False)
+
+    def close(self) -> None:
+        """Let go of the connections."""
+        self._http.close()
 
     def run(self) -> None:
         """Post each account's alerts, one bar of the chart after the other; all have ended then."""
@@ -42,9 +47,19 @@ class TradingView:
             self._make_strategies(agent)
         self._desk.happened("alerts come to the webhooks of every account's strategies")
         series = [self._desk.plan.alerts(agent) for agent in agents]
-        with httpx.Client(headers=TEXT, timeout=TIMEOUT, trust_env=False) as http:
-            for bar in zip(*series, strict=True):
-                self._post(http, bar)
+        for bar in zip(*series, strict=True):
+            self.post(bar)
+            self.wait()
+
+    def post(self, alerts: Iterable[Alert]) -> None:
+        """Post the alerts, one after the other."""
+        for alert in alerts:
+            url = self._addresses[alert.agent.agent_id, alert.to]
+            self.posted.append(_post(self._http, url, alert))
+
+    def wait(self) -> None:
+        """Return when every alert that was posted is a signal that has ended."""
+        self._desk.wait(self._over, "every alert is a signal that has ended")
 
     def strangers(self) -> list[Alert]:
         """Return the alerts that were posted to nobody's address."""
@@ -70,13 +85,6 @@ class TradingView:
         """Keep the address; its secret must be in no log."""
         self._addresses[agent.agent_id, target] = url
         self._desk.world.secrets.append(url.rpartition("/")[2])
-
-    def _post(self, http: httpx.Client, alerts: Iterable[Alert]) -> None:
-        """Post the alerts; returns when each of them is a signal that has ended."""
-        for alert in alerts:
-            url = self._addresses[alert.agent.agent_id, alert.to]
-            self.posted.append(_post(http, url, alert))
-        self._desk.wait(self._over, "every alert is a signal that has ended")
 
     def _over(self) -> bool:
         row = self._desk.conn.execute(_OVER, (self._users,)).fetchone()
