@@ -44,6 +44,8 @@ GIVEN = {
     "CORS_ORIGINS": "",
     "PRICE_SCOPE": "agent",
     "STREAM_CLIENTS": "5000",
+    "BASE_URL": "",
+    "WEBHOOK_STRICT_200": "true",
 }
 
 

@@ -492,7 +492,7 @@ PLANTED: dict[str, tuple[Callable[[Evidence], Evidence], set[str]]] = {
     ),
     "an alert that became two orders": (alerted_twice, {TRADED}),
     "an alert whose order is another account's": (
-        posted(0, alert=replace(a_posted(HERS, "0", "executed").alert)),
+        posted(0, alert=a_posted(HERS, "0", "executed").alert),
         {TRADED},
     ),
     "an alert that was traded though it was a repeat": (
