@@ -1,8 +1,9 @@
-"""The order of things: jobs of all types, orders, stop-losses, deaths."""
+"""The order of things: jobs of all types, alerts, orders, stop-losses, deaths."""
 
 from __future__ import annotations
 
 import time
+from contextlib import closing
 from typing import Any
 from uuid import UUID
 
@@ -15,6 +16,7 @@ from api.demo.evidence import Job, known_deals, look
 from api.demo.orders import Order, Placed
 from api.demo.plan import Chain
 from api.demo.servers import Service
+from api.demo.tradingview import TradingView
 from api.demo.watch import Watch
 from api.demo.world import FAST, Agent
 
@@ -35,7 +37,8 @@ class Course:
     def __init__(self, desk: Desk, service: Service) -> None:
         self._desk = desk
         self._agents = desk.world.agents
-        self._deaths = Deaths(desk, service)
+        self.tradingview = TradingView(desk)
+        self._deaths = Deaths(desk, service, self.tradingview)
         self.kills = self._deaths.kills
         self.created: set[UUID] = set()
         self.ended: dict[UUID, Job] = {}
@@ -47,8 +50,9 @@ class Course:
         self._desk.wait(self._online, "every agent says that it lives")
         self._desk.wait(watch.connected, "every client sees prices")
         self._jobs()
-        with self._desk.threads:
+        with closing(self.tradingview), self._desk.threads:
             try:
+                self.tradingview.run()
                 self._orders()
             except BaseException:
                 self._desk.world.close()  # or the threads would ask on

@@ -7,11 +7,13 @@ from concurrent.futures import Future
 
 from forex_agent.simulated import clear, inject
 
+from api.demo.alerts import late_alert
 from api.demo.desk import Desk, finish
 from api.demo.evidence import amid
 from api.demo.orders import Order, Placed
 from api.demo.plan import BURST, EXPIRES_SECONDS
 from api.demo.servers import Service
+from api.demo.tradingview import TradingView
 from api.demo.world import Agent
 
 LATE, LATE_SECONDS = 3, 2.0  # orders that the broker takes, does not answer and fills later
@@ -22,15 +24,16 @@ WAITING = 4  # orders that are put in while nobody is there to take them
 class Deaths:
     """Kills with SIGKILL, and starts again; `kills` counts the orders that were under way."""
 
-    def __init__(self, desk: Desk, service: Service) -> None:
+    def __init__(self, desk: Desk, service: Service, tradingview: TradingView) -> None:
         self._desk = desk
         self._service = service
+        self._tradingview = tradingview
         self.kills: dict[str, int] = {}
 
     def of_agent(self, victim: Agent) -> None:
         """Kill an agent; the broker fills its orders behind its back.
 
-        Of the orders that come while it is dead one expires, and the others wait.
+        Of the orders that come while it is dead one expires; the others wait, as does an alert.
         """
         desk = self._desk
         burst = self._burst(victim, lambda: self._killed(victim))
@@ -38,9 +41,11 @@ class Deaths:
         meanwhile = [expired, *desk.plan.burst(victim)[:WAITING]]
         burst += desk.place_all(meanwhile)
         desk.wait(lambda: all(map(self._known, meanwhile)), "the orders are put in")
+        self._tradingview.post([late_alert(victim)])
         desk.crew.start(victim)
         desk.happened(f"{victim.name} is started again, and goes by its journal")
         finish(burst)
+        self._tradingview.wait()
 
     def of_service(self, busy: Agent) -> None:
         """Kill the service that an agent's reports must reach; it comes back at its address."""

@@ -15,6 +15,8 @@ from forex_agent.simulated import BookState
 from forex_agent.terminal import Deal
 from psycopg.rows import class_row
 
+from api import models
+from api.demo.alerts import Posted
 from api.demo.orders import Placed
 from api.demo.watch import Watcher
 from api.demo.world import Agent
@@ -50,6 +52,7 @@ class Job:
     output_data: Any
     error_message: str | None
     parent_type: str | None
+    parent_id: UUID | None
     created_at: float
     claimed_at: float | None
     started_at: float | None
@@ -58,7 +61,6 @@ class Job:
     settle_error: str | None
     parent_state: str | None
     parent_error: str | None
-    parent_price: float | None
     order_status: str | None
     deal_id: str | None
     fill_price: float | None
@@ -132,13 +134,17 @@ class Evidence:
 
     `created` are the jobs that the service said it took, `jobs` those of the database at the end,
     each with its parent as it was when the job's end was first seen. `kills` counts who was killed
-    while so many orders were under way; nobody before `quiet_until`.
+    while so many orders were under way; nobody before `quiet_until`. `signals` are the users' as
+    the service has them, `strangers` is how many there are of alerts with nobody's secret.
     """
 
     accounts: Sequence[Account]
     created: set[UUID]
     jobs: Mapping[UUID, Job]
     placed: Sequence[Placed]
+    posted: Sequence[Posted]
+    signals: Sequence[models.Signal]
+    strangers: int
     watchers: Sequence[Watcher]
     events: Sequence[Event]
     quiet_until: float
@@ -156,6 +162,18 @@ class Evidence:
         """Return when the terminal's book has the order's deal; its end where it has none."""
         times = (deal.time.timestamp() for _, deal in self.deals() if deal.comment == job.comment)
         return next(times, job.finished_at or 0.0)
+
+    def followed(self) -> list[tuple[Posted, models.Signal | None]]:
+        """Return each alert with its signal; of those that say the same each has its own."""
+        left = sorted(self.signals, key=lambda signal: signal.received_at)
+        found: list[tuple[Posted, models.Signal | None]] = []
+        for posted in self.posted:
+            said = posted.alert.payload
+            signal = next((one for one in left if one.raw_payload == said), None)
+            if signal is not None:
+                left.remove(signal)
+            found.append((posted, signal))
+        return found
 
     def orders(self) -> dict[str, Job]:
         """Return the orders by the comment that they have at the broker."""

@@ -31,9 +31,10 @@ def latency(step: str, values: Sequence[float]) -> Latency:
 
 
 def table(evidence: Evidence) -> list[Latency]:
-    """Return the steps of orders in their order, and of ticks.
+    """Return the steps of orders in their order, of alerts, and of ticks.
 
-    Of the orders those count that were placed while nobody was dead: filled at once, asked once.
+    Of the orders those count that were placed while nobody was dead: filled at once, asked once;
+    of the alerts' fills those of that time.
     """
     trips = [_trip(evidence, *one) for one in calm(evidence)]
     steps = ("received → claimed", "claimed → sent", "sent → filled", "filled → answered")
@@ -45,6 +46,8 @@ def table(evidence: Evidence) -> list[Latency]:
     return [
         *rows,
         latency("order, as its user sees it", columns[-1]),
+        latency("alert → answered", list(_answered(evidence))),
+        latency("alert → filled", list(_filled(evidence))),
         latency("tick: push → WebSocket", ticks),
     ]
 
@@ -56,6 +59,20 @@ def calm(evidence: Evidence) -> Iterator[tuple[Placed, Job]]:
         before = placed.answered_at < evidence.quiet_until
         if job and job.finished_at and before and placed.status in {"filled", "closed"}:
             yield placed, job
+
+
+def _answered(evidence: Evidence) -> Iterator[float]:
+    for posted in evidence.posted:
+        yield 1000 * (posted.answered_at - posted.sent_at)
+
+
+def _filled(evidence: Evidence) -> Iterator[float]:
+    """Yield the milliseconds from an alert to its deal in the terminal's book."""
+    trades = {job.parent_id: job for job in evidence.jobs.values() if job.job_type == "trade"}
+    for posted, signal in evidence.followed():
+        before = posted.answered_at < evidence.quiet_until
+        if before and signal and signal.status == "executed" and signal.id in trades:
+            yield 1000 * (evidence.filled_at(trades[signal.id]) - posted.sent_at)
 
 
 def _trip(evidence: Evidence, placed: Placed, job: Job) -> tuple[float, ...]:

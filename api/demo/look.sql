@@ -1,6 +1,6 @@
 -- What the database says of the jobs of these users, each with its parent or order, in one snapshot.
 select j.id as job_id, j.user_id, j.job_type, j.status, j.queue, j.agent_id, j.lease_epoch,
-       j.output_data, j.error_message, j.parent_type,
+       j.output_data, j.error_message, j.parent_type, j.parent_id,
        extract(epoch from j.created_at)::float8 as created_at,
        extract(epoch from j.claimed_at)::float8 as claimed_at,
        extract(epoch from j.started_at)::float8 as started_at,
@@ -8,7 +8,6 @@ select j.id as job_id, j.user_id, j.job_type, j.status, j.queue, j.agent_id, j.l
        e.settled_status, e.settle_error,
        coalesce(v.status, d.status, s.status) as parent_state,
        coalesce(v.compilation_error, d.error_message, s.error_message) as parent_error,
-       s.fill_price::float8 as parent_price,
        o.status as order_status, o.deal_id, o.fill_price::float8 as fill_price,
        o.filled_volume::float8 as filled_volume,
        array(select t.event from public.trade_events t where t.job_id = j.id order by t.id) as events

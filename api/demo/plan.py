@@ -1,4 +1,4 @@
-"""What is to be done: jobs of expert advisors and signals, reads, and orders."""
+"""What is to be done: jobs of expert advisors, reads, orders, and alerts."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from itertools import count
 from typing import Any, TypeAlias
 from uuid import UUID
 
+from api.demo.alerts import Alert, alerts
 from api.demo.orders import Order
-from api.demo.world import Agent, Parents
+from api.demo.world import TOO_MUCH, Agent, Parents
 
 SOURCE = "int OnInit() { return 0; }\nvoid OnTick() {}\n"
 WRONG_SOURCE = "void OnTick() {\n"
 PROGRAM = base64.b64encode(b"EX5 of the demo").decode()
-TOO_MUCH = 90  # lots: no demo account has the margin
 BURST = 10  # orders at once, in whose middle somebody is killed
 EXPIRES_SECONDS = 0.2
 
@@ -46,7 +46,7 @@ class Chain:
 
 
 class Plan:
-    """Makes jobs and orders; the same seed makes the same ones."""
+    """Makes jobs, alerts and orders; the same seed makes the same ones."""
 
     def __init__(self, agents: list[Agent], parents: Parents, seed: int) -> None:
         self._chance = _chance(seed)
@@ -62,6 +62,10 @@ class Plan:
         chains = [chain for agent in self._agents for chain in self._of(agent)]
         self._chance.shuffle(chains)
         return chains
+
+    def alerts(self, agent: Agent) -> list[Alert]:
+        """Return the alerts for the account's strategies."""
+        return alerts(agent, self._chances[agent.agent_id])
 
     def orders(self, agent: Agent) -> list[Order]:
         """Return market orders that are filled, some asked for again, and one that is too large."""
@@ -115,7 +119,6 @@ class Plan:
     def _of(self, agent: Agent) -> Iterator[Chain]:
         yield from self._deployments(agent)
         yield from self._compilations(agent)
-        yield from self._signals(agent)
         yield from self._reads(agent)
 
     def _deployments(self, agent: Agent) -> Iterator[Chain]:
@@ -133,15 +136,6 @@ class Plan:
             parent = _parent("ea_version", self._parents.version(agent, source))
             body = {"input_data": {"name": "demo", "source_code": source}, **target, **parent}
             yield Chain(agent, [Step("compile", body)])
-
-    def _signals(self, agent: Agent) -> Iterator[Chain]:
-        """Orders of signals, for the agent and for whichever agent its account has."""
-        for volume, target in ((0.01, _to(agent)), (0.02, _account(agent)), (TOO_MUCH, _to(agent))):
-            order = {"symbol": agent.symbols[0], "side": "sell", "volume": volume}
-            signal_id = self._parents.signal(agent, order)
-            told = {**order, "source": "tv_signal", "signal_id": str(signal_id)}
-            body = {"input_data": told, **target, **_parent("tv_signal", signal_id)}
-            yield Chain(agent, [Step("trade", body)])
 
     def _reads(self, agent: Agent) -> Iterator[Chain]:
         """The same questions to the agent and to its account."""

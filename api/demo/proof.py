@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TypeAlias
 
 from api.demo.evidence import Evidence
-from api.demo.proofs import jobs, prices, trades
+from api.demo.proofs import alerts, jobs, prices, trades
 
 Proof: TypeAlias = Callable[[Evidence], Iterator[str]]
 
@@ -19,6 +19,9 @@ PROOFS: Mapping[str, Proof] = {
     "a repeated request made no second order": trades.one_order_per_key,
     "no order was filled twice, by the terminals' own books": trades.filled_once,
     "every fill is known, and everything known was filled": trades.fills_known,
+    "every alert is one trade in the books, or one signal that says why not": alerts.traded_once,
+    "an unknown secret was answered alike, and left nothing": alerts.strangers_leave_nothing,
+    "every signal has the fill price of the books": alerts.same_price,
     "a stop-loss at the broker was noticed": trades.stops_noticed,
     "positions and balance at the service are the book's": trades.same_positions,
     "each day's profit and loss is that of the book's deals": trades.same_pnl,
@@ -26,7 +29,7 @@ PROOFS: Mapping[str, Proof] = {
     "both clients of an instrument saw the same prices": prices.same_for_both,
     "nobody saw the prices of another user's terminal": prices.own_only,
     "the second call for candles was a hit of the cache": prices.candles_cached,
-    "no log holds a key or a token": jobs.logs_keep_secrets,
+    "no log holds a key, a token or a webhook's secret": jobs.logs_keep_secrets,
 }
 
 

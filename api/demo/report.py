@@ -10,6 +10,7 @@ from typing import Any
 from api.demo.evidence import Evidence, Job
 from api.demo.latency import Latency, table
 from api.demo.orders import Placed
+from api.demo.ways import HEAD, Way, way_line, ways
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,7 @@ class Result:
     """What the demo found; `wrong` has the findings of each proof."""
 
     timeline: Sequence[Line]
+    ways: Sequence[Way]
     latencies: Sequence[Latency]
     figures: Mapping[str, Any]
     wrong: Mapping[str, list[str]]
@@ -48,6 +50,7 @@ class Result:
             "latencies_ms": [asdict(one) for one in self.latencies],
             "proofs": {proof: not found for proof, found in self.wrong.items()},
             "wrong": [f"{proof}: {line}" for proof, found in self.wrong.items() for line in found],
+            "ways": [asdict(way) for way in self.ways],
             "timeline": [asdict(line) for line in self.timeline],
         }
 
@@ -62,6 +65,7 @@ def summary(evidence: Evidence, wrong: Mapping[str, list[str]], seconds: float) 
         "jobs": len(evidence.jobs),
         "orders": dict(orders),
         "repeated": sum(placed.replayed for placed in evidence.placed),
+        "alerts": dict(Counter(way.became for way in ways(evidence))),
         "deals": sum(len(account.book.deals) for account in evidence.accounts),
         "stops": sum(deal.reason == "sl" for _, deal in evidence.deals()),
         "kills": dict(evidence.kills),
@@ -70,7 +74,7 @@ def summary(evidence: Evidence, wrong: Mapping[str, list[str]], seconds: float) 
         "seconds": round(seconds, 2),
         "working_seconds": round(max(line.ended_ms or line.at_ms for line in lines) / 1000, 2),
     }
-    return Result(lines, table(evidence), figures, wrong)
+    return Result(lines, ways(evidence), table(evidence), figures, wrong)
 
 
 def _lines(evidence: Evidence) -> Iterator[Line]:
@@ -114,10 +118,13 @@ def _tries(placed: Placed | None) -> str:
 
 
 def print_result(result: Result) -> None:
-    """Print the timeline, the latencies, the figures, then each proof with its outcome."""
+    """Print the timeline, the alerts, the latencies, the figures, then each proof's outcome."""
     print("\n at ms  agent   what                 claimed     sent    ended ms after it")
     for line in result.timeline:
         print(_shown(line))
+    print(f"\n{HEAD}")
+    for way in result.ways:
+        print(way_line(way))
     print(f"\n{'milliseconds':<28} {'count':>6} {'p50':>8} {'p95':>8} {'max':>8}")
     for one in result.latencies:
         print(f"{one.step:<28} {one.count:>6} {one.p50:>8.1f} {one.p95:>8.1f} {one.max:>8.1f}")
@@ -139,10 +146,14 @@ def _shown(line: Line) -> str:
 
 
 def _figures(figures: Mapping[str, Any]) -> str:
-    orders = ", ".join(f"{count} {status}" for status, count in sorted(figures["orders"].items()))
+    orders, alerts = (
+        ", ".join(f"{count} {status}" for status, count in sorted(figures[kind].items()))
+        for kind in ("orders", "alerts")
+    )
     kills = ", ".join(f"{name} amid {count} orders" for name, count in figures["kills"].items())
     return f"""
 orders     {orders}; {figures["repeated"]} answers to repeated requests
+alerts     {alerts}
 books      {figures["deals"]} deals, {figures["stops"]} of them stop-losses
 jobs       {figures["jobs"]}, by {figures["agents"]} agents of {figures["users"]} users
 prices     {figures["ticks"]} to {figures["clients"]} WebSocket clients

@@ -21,6 +21,7 @@ from api.demo.plan import Plan
 from api.demo.proof import prove
 from api.demo.report import Result, summary
 from api.demo.servers import Platform, platform
+from api.demo.tradingview import kept_of, known_signals
 from api.demo.watch import Watch
 from api.demo.world import Parents, World, make_world
 
@@ -56,9 +57,11 @@ def _work(running: Platform, world: World, conn: Conn, seed: int) -> Evidence:
             course = Course(desk, running.service)
             course.run(watch)
         positions = [desk.positions(agent) for agent in world.agents]
+        signals = [signal for user in world.users for signal in known_signals(user)]
         balances = [desk.ask(agent, "account").body for agent in world.agents]
     # The agents are gone, so nothing that they left changes any more.
     jobs = look(conn, [user.user_id for user in world.users])
+    strangers = {alert.payload["id"] for alert in course.tradingview.strangers()}
     return Evidence(
         accounts=[
             Account(
@@ -74,6 +77,9 @@ def _work(running: Platform, world: World, conn: Conn, seed: int) -> Evidence:
         created=course.created,
         jobs={job_id: _with_parent_then(job, course) for job_id, job in jobs.items()},
         placed=desk.placed,
+        posted=course.tradingview.posted,
+        signals=signals,
+        strangers=kept_of(conn, strangers),
         watchers=watch.watchers,
         events=desk.events,
         quiet_until=course.quiet_until,
@@ -91,5 +97,4 @@ def _with_parent_then(job: Job, course: Course) -> Job:
         job,
         parent_state=then.parent_state,
         parent_error=then.parent_error,
-        parent_price=then.parent_price,
     )

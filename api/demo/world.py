@@ -1,14 +1,13 @@
 """Who takes part: two users with broker accounts and agents, as their own programs would make them.
 
 Users come from the library of `python -m api user add`; everything else goes over HTTP, with their
-tokens. Projects, deployments and signals have no endpoint yet: they are inserted as the service.
+tokens. Projects and deployments have no endpoint yet: they are inserted as the service.
 """
 
 from __future__ import annotations
 
 import random
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -32,6 +31,7 @@ SYMBOLS: dict[str, tuple[str, ...]] = {
 REPLAYING = "anna-2"
 TICK_MS, LOOK_BACK_MS = 500, 15_000
 FAST = "BTCUSD"
+TOO_MUCH = 90  # lots: no demo account has the margin
 AHEAD_MS, LULL_MS, MOVES = 60_000, 3_000, 400  # points
 
 
@@ -82,7 +82,7 @@ class Agent:
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """Everybody, and what no log may hold: keys and tokens."""
+    """Everybody, and what no log may hold: keys, tokens, secrets of webhooks."""
 
     users: list[User]
     agents: list[Agent]
@@ -168,12 +168,6 @@ _DEPLOYMENT: LiteralString = """
 insert into public.ea_deployments (user_id, version_id, agent_id, broker_connection_id, symbol)
 values (%(user_id)s, %(version_id)s, %(agent_id)s, %(broker_connection_id)s, %(symbol)s)
 returning id"""
-_SIGNAL: LiteralString = """
-with strategy as (
-    insert into public.tv_strategies (user_id, broker_connection_id, name, webhook_secret)
-    values (%(user_id)s, %(broker_connection_id)s, 'demo', gen_random_uuid()) returning id)
-insert into public.tv_signals (user_id, strategy_id, symbol, action, volume)
-select %(user_id)s, id, %(symbol)s, %(action)s, %(volume)s from strategy returning id"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,10 +182,6 @@ class Parents:
     def deployment(self, agent: Agent, symbol: str) -> UUID:
         version_id = self.version(agent, "")
         return self._new(_DEPLOYMENT, agent, version_id=version_id, symbol=symbol)
-
-    def signal(self, agent: Agent, order: Mapping[str, Any]) -> UUID:
-        values = {"symbol": order["symbol"], "action": order["side"], "volume": order["volume"]}
-        return self._new(_SIGNAL, agent, **values)
 
     def _new(self, statement: LiteralString, agent: Agent, **values: Any) -> UUID:
         known = {

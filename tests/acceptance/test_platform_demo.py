@@ -87,9 +87,13 @@ def test_it_kills_an_agent_and_the_service_and_proves_what_became_of_every_order
     replayed = [line for line in lines if line["agent"] == "anna-2" and "AUDUSD" in line["what"]]
     assert len(replayed) > 5
     steps = {one["step"]: one["count"] for one in result["latencies_ms"]}
-    assert len(steps) == 6
+    assert len(steps) == 8
     assert all(steps.values())
     assert err.count("killed with SIGKILL") == 2
+    assert set(result["alerts"]) == {"executed", "failed", "discarded", "nothing"}
+    opened = [way for way in result["ways"] if way["filled"] and "close" not in way["alert"]]
+    assert len(opened) == steps["alert → filled"] + 1  # one waited for an agent that was dead
+    assert all(way["price"] for way in opened)
 
 
 def recorded(folder: Path) -> Path:

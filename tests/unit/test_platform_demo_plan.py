@@ -41,6 +41,23 @@ def test_the_same_seed_makes_the_same_orders() -> None:
     assert drawn(first.burst(AGENTS[0])) != drawn(plan(2).burst(AGENTS[0]))
 
 
+def test_the_same_seed_makes_the_same_alerts() -> None:
+    assert plan(1).alerts(AGENTS[0]) == plan(1).alerts(AGENTS[0]) != plan(2).alerts(AGENTS[0])
+
+
+def test_of_every_alert_it_is_known_what_it_must_become() -> None:
+    """One is a repeat of another; of the rest each says something else."""
+    drawn = plan(1).alerts(AGENTS[0])
+    assert {alert.expected for alert in drawn} == {
+        *("executed", "failed", "duplicate", "pair_not_allowed", "invalid_payload"),
+        *("strategy_disabled", None),
+    }
+    assert len({alert.body for alert in drawn}) == len(drawn) - 1
+    assert [alert.payload for alert in drawn if "_raw" in alert.payload] == [
+        {"_raw": alert.body} for alert in drawn if alert.expected == "invalid_payload"
+    ]
+
+
 def test_no_two_orders_have_one_key() -> None:
     made = plan(1)
     orders = [order for one in AGENTS for order in (*made.orders(one), *made.burst(one))]

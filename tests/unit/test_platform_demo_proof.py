@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -14,6 +15,8 @@ import pytest
 from forex_agent.simulated import BookState, Held, RandomWalk
 from forex_agent.terminal import Deal
 
+from api import models
+from api.demo.alerts import Alert, Posted, Target
 from api.demo.evidence import Account, Event, Evidence, Job
 from api.demo.orders import Order, Placed
 from api.demo.plan import JOB_TYPES
@@ -27,7 +30,8 @@ DAY = datetime(2026, 11, 20, 12, tzinfo=UTC)
 KEY = "fxa_a-key-that-nobody-may-read"
 PARENTS = {"compile": "ea_version", **dict.fromkeys(("deploy", "run", "stop"), "ea_deployment")}
 TYPES, ENDED, APART, SETTLES, EXPECTED, KEYS, ONCE, KNOWN = list(PROOFS)[:8]
-STOPS, POSITIONS, PNL, KILLED, SAME, OWN, CACHED, SECRETS = list(PROOFS)[8:]
+TRADED, STRANGERS, PRICED = list(PROOFS)[8:11]
+STOPS, POSITIONS, PNL, KILLED, SAME, OWN, CACHED, SECRETS = list(PROOFS)[11:]
 
 
 def agent_named(name: str, user_id: UUID, seed: int) -> Agent:
@@ -75,6 +79,8 @@ class Story:
     def __init__(self) -> None:
         self.jobs: list[Job] = []
         self.placed: list[Placed] = []
+        self.posted: list[Posted] = []
+        self.signals: list[models.Signal] = []
         self.deals: dict[UUID, list[Deal]] = {HERS.agent_id: [], HIS.agent_id: []}
 
     def order(self, agent: Agent, job_type: str, status: str, requests: int = 1) -> Job:
@@ -98,6 +104,35 @@ class Story:
             self.deal(agent, job.comment, "in" if status == "filled" else "out", "expert")
         self.placed.append(a_placed(agent, job, status, requests))
         return job
+
+    def alert(self, agent: Agent, expected: str | None) -> models.Signal | None:
+        """An alert, and its signal if it has one."""
+        self.posted.append(a_posted(agent, str(len(self.posted)), expected))
+        if expected is None:
+            return None
+        traded = expected == "executed"
+        signal = a_signal(
+            raw_payload=self.posted[-1].alert.payload,
+            status="executed" if traded else "discarded",
+            fill_price=Decimal("1.1") if traded else None,
+            error_message=None if traded else expected,
+            reason=None if traded else "The words.",
+        )
+        self.signals.append(signal)
+        return signal
+
+    def traded_alert(self, agent: Agent) -> None:
+        """An alert that became an order, with its deal."""
+        signal = self.alert(agent, "executed")
+        assert signal
+        self.order(agent, "trade", "filled")
+        self.placed.pop()  # nobody placed it
+        parent: Any = {
+            "parent_type": "tv_signal",
+            "parent_id": signal.id,
+            "parent_state": "executed",
+        }
+        self.jobs[-1] = replace(self.jobs[-1], **parent)
 
     def deal(self, agent: Agent, comment: str, entry: Any, reason: Any) -> None:
         deals = self.deals[agent.agent_id]
@@ -143,6 +178,18 @@ class Story:
             positions=[told],
             balance={"balance": 9990.0},
         )
+
+
+def a_posted(agent: Agent, name: str, expected: str | None) -> Posted:
+    to: Target = "nobody" if expected is None else "strategy"
+    body = json.dumps({"id": name})
+    alert = Alert(agent=agent, words=f"alert {name}", body=body, to=to, expected=expected)
+    return Posted(alert=alert, sent_at=0.6, answered_at=0.7, answer=(200, "ok"))
+
+
+def a_signal(**fields: Any) -> models.Signal:
+    known = {**dict.fromkeys(models.Signal.model_fields), "id": uuid4(), "decided_ms": 4}
+    return models.Signal(**{**known, "created_at": DAY, "received_at": DAY, **fields})
 
 
 def a_position() -> Held:
@@ -213,11 +260,17 @@ def right_run() -> Evidence:
     story.order(HERS, "trade", "rejected")
     story.order(HERS, "trade", "expired")
     story.deal(HERS, "[sl 1.1]", "out", "sl")
+    story.traded_alert(HIS)
+    story.alert(HIS, "duplicate")
+    story.alert(HIS, None)
     return Evidence(
         accounts=[story.account(HERS), story.account(HIS)],
         created=created,
         jobs={job.job_id: job for job in story.jobs},
         placed=story.placed,
+        posted=story.posted,
+        signals=story.signals,
+        strangers=0,
         watchers=[a_watcher(*one) for one in ((HERS, "anna"), (HIS, "bert")) for _ in range(2)],
         events=[Event(0.5, "jobs")],
         quiet_until=9.0,
@@ -240,10 +293,13 @@ def test_a_run_that_was_right_is_proved() -> None:
     evidence = right_run()
     assert broken(evidence) == set()
     result = summary(evidence, prove(evidence), 1.0).as_dict()
-    assert (result["jobs"], result["orders"]["filled"], result["stops"]) == (12, 2, 1)
+    assert (result["jobs"], result["orders"]["filled"], result["stops"]) == (13, 2, 1)
+    assert result["alerts"] == {"executed": 1, "discarded": 1, "nothing": 1}
     assert (result["proved"], result["wrong"], set(result["proofs"])) == (True, [], set(PROOFS))
     whole = next(one for one in result["latencies_ms"] if one["step"].startswith("order"))
     assert (whole["count"], whole["p50"]) == (3, 3200.0)
+    answered = next(one for one in result["latencies_ms"] if one["step"] == "alert → answered")
+    assert (answered["count"], answered["p50"]) == (3, 100.0)
 
 
 def of_type(evidence: Evidence, job_type: str, status: str = "completed") -> Job:
@@ -302,6 +358,57 @@ def placed(number: int, **fields: Any) -> Any:
         return replace(evidence, placed=told)
 
     return change
+
+
+def posted(number: int, **fields: Any) -> Any:
+    """A run in which an alert was answered otherwise, or was another."""
+
+    def change(evidence: Evidence) -> Evidence:
+        told = list(evidence.posted)
+        told[number] = replace(told[number], **fields)
+        return replace(evidence, posted=told)
+
+    return change
+
+
+def signal(number: int, **fields: Any) -> Any:
+    """A run in which a signal says something else."""
+
+    def change(evidence: Evidence) -> Evidence:
+        found = list(evidence.signals)
+        found[number] = found[number].model_copy(update=fields)
+        return replace(evidence, signals=found)
+
+    return change
+
+
+def of_signal(job: Job) -> bool:
+    return job.parent_type == "tv_signal"
+
+
+def order_of_signal(**fields: Any) -> Any:
+    """A run in which the order of the signal is another."""
+
+    def change(evidence: Evidence) -> Evidence:
+        jobs = {
+            job_id: replace(job, **fields) if of_signal(job) else job
+            for job_id, job in evidence.jobs.items()
+        }
+        return replace(evidence, jobs=jobs)
+
+    return change
+
+
+def alerted_twice(evidence: Evidence) -> Evidence:
+    """A run in which an alert became two orders, both filled, told and counted."""
+    job = replace(next(filter(of_signal, evidence.jobs.values())), job_id=uuid4())
+    deal = evidence.accounts[1].book.deals[-1]
+    second = replace(job, deal_id="9")
+    twice = replace(evidence, jobs={**evidence.jobs, second.job_id: second})
+    found: Evidence = book(
+        lambda deals: [*deals, replace(deal, deal_id="9", comment=second.comment)]
+    )(twice)
+    return found
 
 
 def seen(number: int, change: Callable[[list[Tick]], list[Tick]]) -> Any:
@@ -369,7 +476,50 @@ PLANTED: dict[str, tuple[Callable[[Evidence], Evidence], set[str]]] = {
         book(lambda deals: [*deals, replace(deals[0], deal_id="9", comment="")]),
         {KNOWN},
     ),
-    "a fill that is in no book": (book(lambda deals: deals[:1]), {KNOWN}),
+    "a fill that is in no book": (
+        book(lambda deals: [deals[0], deals[-1]]),
+        {KNOWN},
+    ),
+    "an alert that is lost": (
+        lambda evidence: replace(evidence, signals=evidence.signals[:1]),
+        {TRADED},
+    ),
+    "an alert that became two signals": (
+        lambda evidence: replace(
+            evidence, signals=[*evidence.signals, a_signal(status="discarded", reason="Words.")]
+        ),
+        {TRADED},
+    ),
+    "an alert that became two orders": (alerted_twice, {TRADED}),
+    "an alert whose order is another account's": (
+        posted(0, alert=a_posted(HERS, "0", "executed").alert),
+        {TRADED},
+    ),
+    "an alert that was traded though it was a repeat": (
+        signal(1, status="executed", error_message=None),
+        {TRADED},
+    ),
+    "a signal that does not say why not": (signal(1, reason=None), {TRADED}),
+    "a signal that was executed, and is in no book": (
+        book(lambda deals: deals[:-1]),
+        {KNOWN, TRADED, PRICED},
+    ),
+    "a discarded signal with a deal": (
+        signal(0, status="discarded", error_message="duplicate", reason="Words."),
+        {TRADED},
+    ),
+    "an order of a signal that is not there": (
+        order_of_signal(parent_id=uuid4()),
+        {KEYS, TRADED, PRICED},
+    ),
+    "a signal with another price": (signal(0, fill_price=Decimal("1.2")), {PRICED}),
+    "a signal without its price": (signal(0, fill_price=None), {PRICED}),
+    "an unknown secret that left a signal": (instead(strangers=1), {STRANGERS}),
+    "an unknown secret that was refused": (posted(2, answer=(404, "no")), {STRANGERS}),
+    "no unknown secret": (
+        lambda evidence: replace(evidence, posted=evidence.posted[:2]),
+        {STRANGERS},
+    ),
     "a fill at another price": (changed("trade", fill_price=9.9), {KNOWN}),
     "a deal that was not told": (account(1, deals={}), {KNOWN}),
     "a stop-loss that was not noticed": (
@@ -423,3 +573,9 @@ def test_the_findings_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
     said = capsys.readouterr().out
     assert f"FAILED  {KILLED}\n        killed were none\n" in said
     assert "order, as its user sees it" in said
+    table = [line.split() for line in said.splitlines() if " alert " in line]
+    assert [" ".join(line) for line in table[1:4]] == [
+        "100 bert-1 alert 0 4.0 executed at 1.1",
+        "100 bert-1 alert 1 4.0 discarded: The words.",
+        "100 bert-1 alert 2 nothing: no signal, no order",
+    ]

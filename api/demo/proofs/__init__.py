@@ -1,1 +1,1 @@
-"""The proofs by what they are about: jobs, trades, prices."""
+"""The proofs by what they are about: jobs, alerts, trades, prices."""

@@ -22,9 +22,10 @@ PARENT_STATE = {
     "run": "running",
     "stop": "stopped",
     "trade": "executed",
+    "close_position": "executed",
 }
 SETTLED = {"compile", "deploy", "run", "stop", *ORDERS}
-ROUTES = ("/jobs/next", "/result", "/prices", "/deals", "/orders", "/agents/pair")
+ROUTES = ("/jobs/next", "/result", "/prices", "/deals", "/orders", "/agents/pair", "/webhooks/tv/")
 
 
 def all_types(evidence: Evidence) -> Iterator[str]:
@@ -71,24 +72,23 @@ def kept_apart(evidence: Evidence) -> Iterator[str]:
 def settled_equals_ended(evidence: Evidence) -> Iterator[str]:
     """When a job had ended, its version, deployment or signal said what its agent had said."""
     for job in evidence.jobs.values():
-        expected = _parent(job) if job.parent_type else (None, None, None)
-        if (found := (job.parent_state, job.parent_error, job.parent_price)) != expected:
+        expected = _parent(job) if job.parent_type else (None, None)
+        if (found := (job.parent_state, job.parent_error)) != expected:
             yield f"{job.job_id}: {job.job_type}'s {job.parent_type} is {found}, not {expected}"
         if job.settle_error or (job.job_type in SETTLED and job.settled_status != job.status):
             yield f"{job.job_id}: settled as {job.settled_status} ({job.settle_error})"
 
 
-def _parent(job: Job) -> tuple[str, str | None, float | None]:
-    """Return state, error and price that follow from the result."""
+def _parent(job: Job) -> tuple[str, str | None]:
+    """Return state and error that follow from the result."""
     output: dict[str, Any] = job.output_data or {}
     if job.status == "completed":
-        price = output["fill_price"] if job.job_type == "trade" else None
-        return PARENT_STATE[job.job_type], None, price
-    return "failed", output.get("compilation_error") or job.error_message, None
+        return PARENT_STATE[job.job_type], None
+    return "failed", output.get("compilation_error") or job.error_message
 
 
 def logs_keep_secrets(evidence: Evidence) -> Iterator[str]:
-    """The logs have the requests, and of no key or token more than its beginning."""
+    """The logs have the requests, and of no key, token or webhook more than its beginning."""
     for route in ROUTES:
         if route not in evidence.logs:
             yield f"the log does not have {route}: is it the service's?"

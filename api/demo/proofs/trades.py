@@ -38,13 +38,11 @@ def one_order_per_key(evidence: Evidence) -> Iterator[str]:
             yield f"{key}: no answer said that it was a repeat"
     if not any(placed.order.requests > 1 for placed in evidence.placed):
         yield "nobody asked twice"
-    unasked = evidence.orders().keys() - {
-        evidence.jobs[job_id].comment
-        for job_id in evidence.created | seen.keys()
-        if job_id in evidence.jobs
-    }
-    for comment in sorted(unasked):
-        yield f"nobody asked for {evidence.orders()[comment].job_id}"
+    asked = evidence.created | seen.keys()
+    signals = {signal.id for signal in evidence.signals}
+    for job in evidence.orders().values():
+        if job.job_id not in asked and job.parent_id not in signals:
+            yield f"nobody asked for {job.job_id}"
 
 
 def filled_once(evidence: Evidence) -> Iterator[str]:
