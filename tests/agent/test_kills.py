@@ -1,4 +1,4 @@
-"""A real process of the agent, killed at every point of an order's way, and started again."""
+"""A real process of the agent, killed at every point of an order's way; another agent goes on."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.agent.paper import Paper
-from tests.agent.world import Process, ended, look, order, process, state_of
+from tests.agent.world import Process, ended, look, order, settings_of, state_of, working
 from tests.api.world import PATIENCE, Agent, User, until
 
 POINTS = {
@@ -40,7 +40,7 @@ def test_a_killed_agent_never_sends_twice_and_loses_nothing(
     killed = Process(state, paper.path).start(point)
     killed.communicate(timeout=PATIENCE)
     assert killed.returncode == -signal.SIGKILL
-    with process(state, paper.path):
+    with working(paper, settings_of(state)):
         job = ended(owner, job_id)
     assert job["status"] == POINTS[point]
     assert len(paper.calls) == (job["status"] == "completed")
@@ -57,7 +57,7 @@ def test_an_agent_that_dies_after_its_requote_does_not_try_again(
     killed = Process(state, paper.path).start(point, PAPER_FAULTS="requote,requote")
     killed.communicate(timeout=PATIENCE)
     calls = list(paper.calls)
-    with process(state, paper.path):
+    with working(paper, settings_of(state)):
         job = ended(owner, job_id)
     assert paper.calls == calls
     assert (job["status"] == "completed") == (len(paper.deals_made) == 1)
@@ -73,7 +73,7 @@ def test_an_order_that_expired_while_the_agent_was_dead_is_not_sent(
     killed.communicate(timeout=PATIENCE)
     expires = look(owner, job_id)["expires_at"]
     until(lambda: owner.service.rows("select now() > %s::timestamptz as past", expires)[0]["past"])
-    with process(state, paper.path):
+    with working(paper, settings_of(state)):
         job = ended(owner, job_id)
     assert job["status"] == "failed"
     assert job["output_data"]["error_code"] == "expired"
@@ -95,7 +95,7 @@ def test_an_order_whose_lease_was_lost_while_the_agent_was_dead_is_not_sent(
     )
     owner.service.rows("select * from jobengine.sweep()")
     assert look(owner, job_id)["status"] == "unknown"
-    with process(state, paper.path):
+    with working(paper, settings_of(state)):
         until(lambda: look(owner, job_id)["status"] == "failed")
     assert look(owner, job_id)["output_data"]["error_code"] == "not_sent"
     assert not paper.calls
