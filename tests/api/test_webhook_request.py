@@ -23,7 +23,7 @@ def request(host: str, *messages: Message) -> Request:
 
 
 @pytest.mark.parametrize(
-    ("host", "source"),
+    "host, source",
     [
         ("52.89.214.238", "52.89.214.238"),
         ("::ffff:52.89.214.238", "52.89.214.238"),
