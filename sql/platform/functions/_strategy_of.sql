@@ -5,7 +5,8 @@
 -- Calls: _now
 -- Raises: nothing
 -- Notes: A former secret is judged by when the alert came: it may have waited in the spool beyond the overlap.
-create or replace function public._strategy_of(p_secret_digest bytea, p_received_at timestamptz) returns public.tv_strategies
+create or replace function public._strategy_of(p_secret_digest bytea, p_received_at timestamptz)
+returns public.tv_strategies
 language sql
 volatile
 set search_path = pg_catalog, pg_temp

@@ -12,7 +12,18 @@ import pytest
 
 from jobengine.testing import Clock
 from tests.sql.platform.alerts import Strategy, alert, counts, digest, new_strategy, signal
-from tests.sql.platform.helpers import Db, User, acting, call, new_trader, one, refused, row, value, work
+from tests.sql.platform.helpers import (
+    Db,
+    User,
+    acting,
+    call,
+    new_trader,
+    one,
+    refused,
+    row,
+    value,
+    work,
+)
 
 
 @pytest.fixture
