@@ -18,6 +18,7 @@ as $$
 declare
     v_limits record;
     v_positions bigint;
+    v_since timestamptz;    -- a clock in the condition would be asked for every event that the user ever had
 begin
     select s.trading_state, s.max_volume, s.max_orders_per_minute, s.max_open_positions, s.daily_loss_limit_pct
     into v_limits
@@ -30,10 +31,11 @@ begin
     if v_limits.max_orders_per_minute is not null or v_limits.max_open_positions is not null then
         perform from public.user_settings s where s.user_id = p_user_id for no key update;
     end if;
+    v_since := public._now() - interval '60 seconds';
     if v_limits.max_orders_per_minute <= (
             select count(*) from public.trade_events e    -- a close has no side, and is never too many
             where e.user_id = p_user_id and e.event = 'requested' and e.side is not null
-              and e.occurred_at > public._now() - interval '60 seconds') then
+              and e.occurred_at > v_since) then
         return 'rate_limited';
     end if;
     if v_limits.max_open_positions is not null then

@@ -302,6 +302,27 @@ def test_beyond_the_webhooks_rate_an_alert_is_discarded_unread(
     ]
 
 
+def test_a_limit_of_orders_reads_the_last_minute_and_not_the_years(
+    pdb: Db, anna: User, strategy: Strategy
+) -> None:
+    settings(pdb, anna, max_orders_per_minute=5)
+    pdb.execute(
+        "insert into public.trade_events (user_id, event, side, occurred_at)"
+        " select %s, 'requested', 'buy', now() - n * interval '1 hour'"
+        " from generate_series(1, 5000) n",
+        (anna.id,),
+    )
+    pdb.execute("analyze public.trade_events")
+    with pdb.transaction():
+        assert alert(pdb, strategy)["status"] == "pending"
+        read = row(
+            pdb,
+            "select seq_tup_read + idx_tup_fetch as rows from pg_stat_xact_user_tables"
+            " where relid = 'public.trade_events'::regclass",
+        )
+    assert read["rows"] < 100
+
+
 # -- volume, account, symbol, age
 
 
