@@ -36,6 +36,7 @@ BODY_BYTES = 64 * 1024
 SHOWN_CHARACTERS = 1000  # of a body that is too long
 HIGHEST = Decimal(99_999_999_999)
 LONGEST_ID = 200
+EXACT = 2**53  # a JSON number from here on may be another
 UNREADABLE_VOLUME = Decimal(0)
 UNREADABLE_STOP = Decimal(-1)
 _EXCHANGE = re.compile(r"[A-Za-z0-9_]+:")
@@ -87,10 +88,12 @@ def _payload(body: str) -> dict[str, Any]:
 
 
 def _storable(payload: dict[str, Any], body: str) -> dict[str, Any]:
-    """Return the payload as jsonb can hold it: without U+0000."""
-    if holds_nul(orjson.dumps(payload)):
-        return {"_raw": body[:BODY_BYTES].replace("\x00", "\ufffd")}
-    return payload
+    """Return the payload as it can be kept: without U+0000, and no deeper than orjson writes."""
+    try:
+        kept = not holds_nul(orjson.dumps(payload))
+    except orjson.JSONEncodeError:
+        kept = False
+    return payload if kept else {"_raw": body[:BODY_BYTES].replace("\x00", "\ufffd")}
 
 
 def _first(said: dict[str, Any], names: tuple[str, ...]) -> Any:
@@ -103,6 +106,8 @@ def _first(said: dict[str, Any], names: tuple[str, ...]) -> Any:
 
 
 def _key(given: Any, body: str) -> str:
+    if isinstance(given, float) and abs(given) >= EXACT:
+        return f"id:{_hash(body)}"  # digits were lost: two ids may look alike
     if isinstance(given, str | int | float) and not isinstance(given, bool):
         text = str(given).strip()
         short = len(text) <= LONGEST_ID and "\x00" not in text
@@ -153,8 +158,11 @@ def _number(value: Any) -> Decimal | None:
     """Return the number, with 8 decimals at most; None where there is none in range."""
     if not isinstance(value, str | int | float) or isinstance(value, bool):
         return None
+    text = str(value).strip()
+    if "_" in text:
+        return None  # Python's way to write a number, nobody else's
     try:
-        number = Decimal(str(value).strip())
+        number = Decimal(text)
     except InvalidOperation:
         return None
     if not number.is_finite() or abs(number) > HIGHEST:

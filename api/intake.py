@@ -14,7 +14,7 @@ import random
 import time
 from collections import deque
 from collections.abc import Coroutine, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import Enum
 from typing import Any
@@ -26,6 +26,7 @@ import psycopg
 from api import alerts, calls
 from api.database import Pool, as_service
 from api.errors import from_error
+from api.limits import Rate
 from api.metrics import Metrics
 from api.records import Decision
 from api.spool import Kept, Spool, SpoolUnavailable
@@ -33,6 +34,7 @@ from api.spool import Kept, Spool, SpoolUnavailable
 log = logging.getLogger("api.webhooks")
 
 CONNECTION_SECONDS = 0.2  # for a connection: who waits longer waits for a server that is gone
+PATIENT_SECONDS = 0.8  # where there is nowhere else to go
 DIRECT_SECONDS = 1.0  # what an alert may wait for the database; TradingView waits three
 IDLE_SECONDS = 0.5
 AGAIN_SECONDS = 0.2
@@ -44,11 +46,15 @@ TYPICAL_SECONDS = 0.004  # before the first alert came
 
 
 class Taken(Enum):
-    """What became of an alert, for whoever sent it: all but `LOST` is accepted."""
+    """What became of an alert, for whoever sent it: all but `LOST` is accepted.
+
+    `FLOODED` is beyond twice what a secret may send in a minute: it is counted, and not kept.
+    """
 
     DECIDED = "decided"
     SPOOLED = "spooled"
     UNKNOWN = "unknown"
+    FLOODED = "flooded"
     LOST = "lost"
 
 
@@ -61,6 +67,7 @@ class Incoming:
     received_at: datetime
     source: str | None
     body: str
+    limited: bool = False  # beyond what its secret may send in a minute
 
     def packed(self) -> bytes:
         """Return it as the spool keeps it; the secret itself is not in it."""
@@ -71,6 +78,7 @@ class Incoming:
                 "received_at": self.received_at,
                 "source": self.source,
                 "body": self.body,
+                "limited": self.limited,
             }
         )
 
@@ -83,6 +91,7 @@ class Incoming:
             received_at=datetime.fromisoformat(found["received_at"]),
             source=found["source"],
             body=found["body"],
+            limited=found.get("limited", False),
         )
 
     def arguments(self) -> dict[str, Any]:
@@ -101,6 +110,7 @@ class Incoming:
             "sl": alert.sl,
             "tp": alert.tp,
             "price": alert.price,
+            "rate_limited": self.limited,
         }
 
 
@@ -133,11 +143,13 @@ class Pace:
 class Intake:
     """Takes alerts in, and drains the spool; one per process."""
 
-    def __init__(self, pool: Pool, spool: Spool, metrics: Metrics) -> None:
+    def __init__(self, pool: Pool, spool: Spool, metrics: Metrics, per_minute: int) -> None:
+        """A secret may send so many alerts a minute that open, and as many that close; 0: any."""
         self._pool = pool
         self._spool = spool
         self._metrics = metrics
         self._pace = Pace()
+        self._rate = Rate(per_minute)
         self._name = uuid4().hex
         self._spooling = True  # until a look at the list: another process may have filled it
         self._look = asyncio.Event()
@@ -147,12 +159,27 @@ class Intake:
     async def take(self, alert: Incoming) -> Taken:
         """Take an alert in; it is decided or on disk when this returns, unless it is `LOST`."""
         began = time.monotonic()
-        taken = await self._taken(alert)
-        if taken is Taken.UNKNOWN:
+        taken = await self._within_rate(alert)
+        if taken in {Taken.UNKNOWN, Taken.FLOODED}:
             await self._pace.keep(began)
         else:
             self._pace.note(time.monotonic() - began)
         self._metrics.alerts[taken.value] += 1
+        return taken
+
+    async def _within_rate(self, alert: Incoming) -> Taken:
+        """Closing has an allowance of its own: no flood of orders may keep a position open.
+
+        As many again say that they are too many, so a flood writes so much and no more.
+        """
+        action = alerts.read(alert.body).action or ""
+        name = f"{alert.digest.hex()} {'closes' if action.startswith('close') else 'opens'}"
+        over = self._rate.over(name)
+        if over > 1:
+            return Taken.FLOODED
+        taken = await self._taken(replace(alert, limited=over == 1))
+        if taken in {Taken.DECIDED, Taken.SPOOLED}:  # nobody's secrets are not remembered
+            self._rate.add(name)
         return taken
 
     async def _taken(self, alert: Incoming) -> Taken:
@@ -162,9 +189,11 @@ class Intake:
                 return Taken.DECIDED if decision.known else Taken.UNKNOWN
         return await self._spooled(alert)
 
-    async def _directly(self, alert: Incoming) -> Decision | None:
+    async def _directly(
+        self, alert: Incoming, connection_seconds: float = CONNECTION_SECONDS
+    ) -> Decision | None:
         """Ask the database, for a moment; None: it did not answer, and may yet do it."""
-        attempt = self._task(self._decide(alert))
+        attempt = self._task(self._decide(alert, connection_seconds))
         done, _ = await asyncio.wait({attempt}, timeout=DIRECT_SECONDS)
         if not done:
             attempt.cancel()
@@ -172,7 +201,7 @@ class Intake:
         try:
             return attempt.result()
         except Exception as error:
-            if (found := from_error(error)) is None or found.status < 500:  # noqa: PLR2004
+            if not _waits(error):
                 log.exception("an alert was not decided")
             return None
 
@@ -187,8 +216,8 @@ class Intake:
         if not task.cancelled():
             task.exception()  # looked at: whoever waited has gone
 
-    async def _decide(self, alert: Incoming) -> Decision:
-        async with self._pool.connection(CONNECTION_SECONDS) as conn:
+    async def _decide(self, alert: Incoming, connection_seconds: float) -> Decision:
+        async with self._pool.connection(connection_seconds) as conn:
             return await calls.signal_receive(conn, alert=alert.arguments())
 
     async def _spooled(self, alert: Incoming) -> Taken:
@@ -207,8 +236,11 @@ class Intake:
         return Taken.SPOOLED
 
     async def _last_resort(self, alert: Incoming, error: SpoolUnavailable) -> Taken:
-        """Without Redis nothing waits in it: ask the database, in whatever order."""
-        decision = await self._directly(alert) if self._spooling else None
+        """Without Redis nothing waits in it: ask the database, in whatever order.
+
+        Again, if it was asked before: it may have been busy.
+        """
+        decision = await self._directly(alert, PATIENT_SECONDS)
         if decision is None:
             log.error("an alert is lost: neither PostgreSQL nor Redis answers: %s", error)
             return Taken.LOST
@@ -266,8 +298,7 @@ class Intake:
         try:
             await self._decide_all(entries)
         except Exception as error:
-            found = from_error(error)
-            if found is not None and found.status >= 500:  # noqa: PLR2004
+            if _waits(error):
                 raise
             await self._one_by_one(entries)
             return
@@ -279,8 +310,7 @@ class Intake:
             try:
                 await self._decide_all([entry])
             except Exception as error:
-                found = from_error(error)
-                if found is not None and found.status >= 500:  # noqa: PLR2004
+                if _waits(error):
                     raise
                 log.exception("an alert was put aside: it cannot be decided")
                 await self._spool.fail(entry)
@@ -317,3 +347,15 @@ class Intake:
             await self._spool.learn([digest])
         except SpoolUnavailable as error:
             log.warning("a new secret is not known to the spool yet: %s", error)
+
+
+def _waits(error: Exception) -> bool:
+    """Tell whether it is the database's state, not the alert, so that the same may succeed later.
+
+    It is away, in somebody's way, or cannot write (a standby, a full disk); or our functions are
+    not there yet, or not ours to call: an installation that is not finished.
+    """
+    if (found := from_error(error)) is not None and found.status >= 500:  # noqa: PLR2004
+        return True
+    state = (error.sqlstate or "") if isinstance(error, psycopg.Error) else ""
+    return state[:2] in {"25", "3D", "3F", "42", "53", "55", "57", "58"}

@@ -35,5 +35,30 @@ class Failures:
         return _left(began, now) if over else 0
 
 
+class Rate:
+    """Counts what comes per name, of the last ten thousand names, in windows of a minute."""
+
+    def __init__(self, allowed: int) -> None:
+        """So many a minute are allowed; 0: any number."""
+        self._allowed = allowed
+        self._counts: OrderedDict[str, tuple[float, int]] = OrderedDict()
+
+    def add(self, name: str) -> None:
+        """Count one more."""
+        now = time.monotonic()
+        began, count = self._counts.pop(name, (now, 0))
+        if now - began >= WINDOW_SECONDS:
+            began, count = now, 0
+        self._counts[name] = (began, count + 1)
+        if len(self._counts) > REMEMBERED:
+            self._counts.popitem(last=False)
+
+    def over(self, name: str) -> int:
+        """Return how often the allowance of this minute is used up: 0, 1 or more times."""
+        began, count = self._counts.get(name, (0.0, 0))
+        past = time.monotonic() - began >= WINDOW_SECONDS
+        return 0 if past or not self._allowed else count // self._allowed
+
+
 def _left(began: float, now: float) -> int:
     return max(1, round(began + WINDOW_SECONDS - now))

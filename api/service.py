@@ -101,7 +101,7 @@ def _service(settings: Settings, metrics: Metrics, pool: Pool, engine: JobEngine
         keys=keys,
         presence=Presence(pool),
         longpoll=longpoll,
-        intake=Intake(pool, Spool(redis.client), metrics),
+        intake=Intake(pool, Spool(redis.client), metrics, settings.webhook_per_minute),
         handed=Handed(),
         stream=stream,
     )

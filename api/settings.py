@@ -22,7 +22,8 @@ class Settings:
     `jwt_secret` verifies HS256 tokens, the keys of `jwks_url` ES256 and RS256 ones; one of the two
     is there. `cors_origins` are the browsers' origins that may call. `base_url` is where webhooks
     reach the service, by default where the strategy was made from; with `webhook_strict_200` they
-    are answered 200 even if an alert is lost. A process holds `stream_clients` WebSockets at once.
+    are answered 200 even if an alert is lost. A webhook's secret may send `webhook_per_minute`
+    alerts (0: any number). A process holds `stream_clients` WebSockets at once.
     With the `price_scope` `shared`, who has no agent sees what anybody's agent pushed last; with
     `agent`, nothing.
     """
@@ -37,6 +38,7 @@ class Settings:
     cors_origins: tuple[str, ...] = ()
     base_url: str | None = None
     webhook_strict_200: bool = True
+    webhook_per_minute: int = 100
     pool_size: int = 10
     bcrypt_cost: int = 12
     key_failures: int = 10
@@ -69,6 +71,7 @@ class Settings:
             port=parse_port(environment.get("PORT") or "8000"),
             base_url=environment.get("BASE_URL") or None,
             webhook_strict_200=_switch(environment, "WEBHOOK_STRICT_200", default=True),
+            webhook_per_minute=_number(environment, "WEBHOOK_PER_MINUTE", 100, range(1_000_001)),
             cors_origins=tuple(filter(None, (o.strip() for o in origins.split(",")))),
             pool_size=_number(environment, "DATABASE_POOL_SIZE", 10, range(3, 1001)),
             key_failures=_number(environment, "AGENT_KEY_FAILURES", 10, range(1, 1_000_001)),

@@ -27,7 +27,7 @@ HOLD_MILLISECONDS = 10_000  # how long a process that died may keep the others f
 SENTINEL = "-"  # so that the set is there when there is no strategy
 
 _KEEP = """
-if redis.call('sismember', KEYS[2], ARGV[1]) == 0 then return -1 end
+if ARGV[4] == '0' and redis.call('sismember', KEYS[2], ARGV[1]) == 0 then return -1 end
 if redis.call('llen', KEYS[1]) >= tonumber(ARGV[3]) then return -2 end
 return redis.call('rpush', KEYS[1], ARGV[2])
 """
@@ -51,12 +51,17 @@ class Spool:
     def __init__(self, client: redis.Redis, longest: int = LONGEST) -> None:
         self._client: Any = client  # its types promise awaitables and values at once
         self._longest = longest
+        self._known: set[str] = set()  # of the set, what this process taught or has seen
 
     async def keep(self, digest: bytes, entry: bytes) -> Kept:
-        """Keep an alert behind those that wait; on disk before the answer, where Redis has AOF."""
+        """Keep an alert behind those that wait; on disk before the answer, where Redis has AOF.
+
+        Its secret is known to this process or to Redis, which may have lost its memory.
+        """
+        known = int(digest.hex() in self._known)
         try:
             async with self._client.pipeline(transaction=False) as pipeline:
-                pipeline.eval(_KEEP, 2, SPOOL, KNOWN, digest.hex(), entry, self._longest)
+                pipeline.eval(_KEEP, 2, SPOOL, KNOWN, digest.hex(), entry, self._longest, known)
                 pipeline.execute_command("WAITAOF", 1, 0, AOF_MILLISECONDS)
                 kept, _ = await pipeline.execute(raise_on_error=False)
         except (RedisError, OSError) as error:
@@ -101,21 +106,21 @@ class Spool:
         """Let another process drain."""
         await self._asked("eval", _FREE, 1, DRAINING, holder)
 
-    async def knows_any(self) -> bool:
-        """Tell whether the set is there: a Redis that lost its memory has none."""
-        return bool(await self._asked("exists", KNOWN))
-
     async def known(self) -> set[str]:
         """Return the digests of the set."""
         return {member.decode() for member in await self._asked("smembers", KNOWN)}
 
     async def learn(self, digests: Iterable[bytes]) -> None:
         """Take alerts with these secrets from now on."""
-        await self._asked("sadd", KNOWN, SENTINEL, *(digest.hex() for digest in digests))
+        learned = {digest.hex() for digest in digests}
+        self._known |= learned
+        await self._asked("sadd", KNOWN, SENTINEL, *learned)
 
     async def unlearn(self, digests: Iterable[str]) -> None:
         """Take alerts with these secrets no more."""
-        if gone := [digest for digest in digests if digest != SENTINEL]:
+        gone = [digest for digest in digests if digest != SENTINEL]
+        self._known.difference_update(gone)
+        if gone:
             await self._asked("srem", KNOWN, *gone)
 
     async def _asked(self, command: str, *arguments: Any, **options: Any) -> Any:

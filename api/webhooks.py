@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import ipaddress
 
@@ -14,6 +15,7 @@ from api.errors import Problem
 from api.intake import Taken, incoming
 
 READ_BYTES = 1024 * 1024  # what is read of a body, so that its sender hears the answer
+BODY_SECONDS = 10.0  # how long a body may take: TradingView waits three for all of it
 
 
 async def receive(call: Call) -> Response:
@@ -45,24 +47,31 @@ def _answer(*, whole: bool) -> Response:
 async def _body(request: Request) -> tuple[str | None, bool]:
     """Read the body as text, a little beyond what is looked at; and whether that was all of it.
 
-    None: the sender left before its end.
+    None: the sender left before its end, or took so long that nobody waits for the answer.
     """
     parts, came = [], 0
     try:
-        async for part in request.stream():
-            if came <= BODY_BYTES:
-                parts.append(part)
-            came += len(part)
-            if came > READ_BYTES:
-                break
+        async with asyncio.timeout(BODY_SECONDS):
+            async for part in request.stream():
+                if came <= BODY_BYTES:
+                    parts.append(part)
+                came += len(part)
+                if came > READ_BYTES:
+                    break
     except ClientDisconnect:
         return None, True
+    except TimeoutError:
+        return None, False
     return b"".join(parts).decode(errors="replace"), came <= READ_BYTES
 
 
 def _source(request: Request) -> str | None:
     """Return who called: the peer, or whom a trusted proxy names (uvicorn's setting)."""
+    if request.client is None:
+        return None
     try:
-        return str(ipaddress.ip_address(request.client.host)) if request.client else None
+        found = ipaddress.ip_address(request.client.host.partition("%")[0])
     except ValueError:
         return None
+    # A socket of both families names an IPv4 peer so; the allowed addresses are IPv4's own.
+    return str(getattr(found, "ipv4_mapped", None) or found)

@@ -102,6 +102,7 @@ def world() -> Iterator[World]:
                 "REDIS_URL": valkey.url,
                 "SUPABASE_JWT_SECRET": secret,
                 "AGENT_KEY_BCRYPT_COST": "4",
+                "WEBHOOK_PER_MINUTE": "0",
                 "PORT": "0",
             }
             with _service(environment) as address:

@@ -112,7 +112,7 @@ _RECEIVE = """select * from public.signal_receive(p_secret_digest => %(secret_di
     p_signal_id => %(signal_id)s, p_received_at => %(received_at)s, p_payload => %(payload)s,
     p_dedup_key => %(dedup_key)s, p_symbol => %(symbol)s, p_action => %(action)s,
     p_volume => %(volume)s, p_sl => %(sl)s, p_tp => %(tp)s, p_price => %(price)s,
-    p_source_ip => %(source_ip)s::inet)"""
+    p_source_ip => %(source_ip)s::inet, p_rate_limited => %(rate_limited)s)"""
 
 
 async def signal_receive(conn: Connection, *, alert: Mapping[str, Any]) -> Decision:

@@ -192,6 +192,22 @@ BODIES: dict[str, tuple[bytes, dict[str, Any]]] = {
         b'{"symbol":"EURUSD","action":"buy","volume":1,"note":"\\u0000"}',
         {"status": "pending"},
     ),
+    "deep": (
+        b'{"symbol":"EURUSD","action":"buy","volume":1,"note":%s1%s}' % (b"[" * 500, b"]" * 500),
+        {"status": "pending", "symbol": "EURUSD", "volume": 1},
+    ),
+    "too deep": (
+        b'{"symbol":"EURUSD","action":"buy","note":%s1%s}' % (b"[" * 20_000, b"]" * 20_000),
+        {"status": "discarded", "error_message": "invalid_payload"},
+    ),
+    "a number beyond all": (
+        b'{"symbol":"EURUSD","action":"buy","volume":1e400}',
+        {"status": "discarded", "error_message": "invalid_payload"},
+    ),
+    "not a number": (
+        b'{"symbol":"EURUSD","action":"buy","volume":"NaN"}',
+        {"status": "discarded", "error_message": "volume_out_of_range"},
+    ),
     "64 KB": (
         b'{"symbol":"EURUSD","action":"buy","volume":1,"note":"%s"}' % (b"x" * 65_400),
         {"status": "pending"},
@@ -232,6 +248,14 @@ def test_the_suggested_message_is_taken_once_per_order(strategy: Strategy) -> No
     states = sorted((s["status"], s["error_message"]) for s in strategy.signals())
     duplicate = ("discarded", "duplicate")
     assert states == sorted([duplicate, duplicate, ("pending", None), ("pending", None)], key=str)
+
+
+def test_long_numeric_ids_that_differ_are_two_alerts(strategy: Strategy) -> None:
+    """A JSON number of 21 digits loses its last ones: they must not make an alert a repeat."""
+    for number in (100000000000000000001, 100000000000000000002, 100000000000000000001):
+        strategy.alert({**ALERT, "id": number})
+    until(lambda: len(strategy.signals()) == 3)
+    assert [s["error_message"] for s in strategy.signals()] == ["duplicate", None, None]
 
 
 def test_close_closes_what_the_strategy_opened(owner: User, strategy: Strategy) -> None:

@@ -31,6 +31,7 @@ from tests.sql.platform.helpers import install
 
 ALERTS = int(os.environ.get("WEBHOOK_ALERTS", "1000"))
 CONNECTIONS = 8
+VARIABLES = {"WEBHOOK_STRICT_200": "false", "WEBHOOK_PER_MINUTE": "0"}
 DUPLICATES = 5  # one alert in so many is sent again
 
 
@@ -69,7 +70,7 @@ def world() -> Iterator[World]:
         EmbeddedValkey(folder / "valkey", durable=True) as valkey,
     ):
         asyncio.run(install(postgres.url))
-        with serving(postgres.url, valkey.url, WEBHOOK_STRICT_200="false") as service:
+        with serving(postgres.url, valkey.url, **VARIABLES) as service:
             yield World(postgres, valkey, service)
 
 
@@ -248,3 +249,46 @@ def test_an_alert_that_cannot_be_decided_is_put_aside(world: World, strategy: St
     drained(world)
     until(lambda: len(signals(world, strategy)) == 1)
     assert world.waiting(FAILED) == 1
+
+
+def test_alerts_wait_for_a_database_that_is_not_ready(world: World, strategy: Strategy) -> None:
+    """As before its functions are there, or ours to call: no fault of the alert's."""
+    with psycopg.connect(world.postgres.url, autocommit=True) as conn:
+        conn.execute("revoke execute on function public.signal_receive from service_role")
+        strategy.alert({"symbol": "EURUSD", "action": "buy", "volume": 1})
+        until(lambda: "alerts wait for the database" in world.service.printed())
+        assert (world.waiting(), world.waiting(FAILED)) == (1, 0)
+        conn.execute("grant execute on function public.signal_receive to service_role")
+    until(lambda: len(signals(world, strategy)) == 1)
+
+
+def test_a_redis_that_lost_its_memory_takes_what_the_process_knows(
+    world: World, strategy: Strategy
+) -> None:
+    def emptied() -> None:
+        with redis.Redis.from_url(world.valkey.url) as client:
+            client.flushall()
+        strategy.alert({"symbol": "EURUSD", "action": "buy", "volume": 1})
+        assert world.waiting() == 1
+
+    world.without_postgres(emptied)
+    until(lambda: len(signals(world, strategy)) == 1)
+
+
+def test_a_flood_writes_so_much_and_no_more_and_closing_passes_it() -> None:
+    with (
+        server_folder() as folder,
+        EmbeddedPostgres(folder / "postgres") as postgres,
+        EmbeddedValkey(folder / "valkey", durable=True) as valkey,
+    ):
+        asyncio.run(install(postgres.url))
+        with serving(postgres.url, valkey.url, WEBHOOK_PER_MINUTE="3") as service:
+            strategy = new_strategy(service.user())
+            for number in range(9):
+                strategy.alert({"symbol": "EURUSD", "action": "buy", "volume": 1, "id": number})
+            strategy.alert({"symbol": "EURUSD", "action": "close"})
+            until(lambda: len(strategy.signals()) == 7)
+            codes = Counter(signal["error_message"] for signal in strategy.signals())
+            metrics = service.http.get("/metrics").text
+    assert codes == {"rate_limited": 3, "orders_cancelled": 1, "closed_by_alert": 3}
+    assert 'api_alerts_total{outcome="flooded"} 3' in metrics

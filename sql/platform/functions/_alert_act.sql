@@ -29,7 +29,7 @@ begin
     end if;
     v_symbol := public._alert_symbol(v_account, p_alert.symbol);
     if p_alert.action ^@ 'close' then
-        return public._alert_close(p_strategy, p_alert, v_symbol, v_expires_at);
+        return public._alert_close(p_strategy, p_alert, v_expires_at);
     end if;
     select u.default_volume, u.daily_loss_limit_pct into v_user
     from public.user_settings u where u.user_id = p_strategy.user_id;

@@ -19,6 +19,7 @@ as $$
 declare
     v_limits record;
     v_positions bigint;
+    v_since timestamptz;    -- a clock in the condition would be asked for every event that the user ever had
 begin
     if exists (
             select from public.user_settings s
@@ -36,10 +37,11 @@ begin
     elsif not coalesce(p_volume <= v_limits.max_volume, v_limits.max_volume is null) then
         return 'volume_out_of_range';
     end if;
+    v_since := public._now() - interval '60 seconds';
     if v_limits.max_orders_per_minute <= (
             select count(*) from public.trade_events e    -- a close has no side, and is never too many
             where e.user_id = p_user_id and e.event = 'requested' and e.side is not null
-              and e.occurred_at > public._now() - interval '60 seconds') then
+              and e.occurred_at > v_since) then
         return 'rate_limited';
     end if;
     if v_limits.max_open_positions is not null then

@@ -14,7 +14,7 @@ set search_path = pg_catalog, pg_temp
 as $$
     select case when d.base_balance is null then 'risk_data_unavailable' else 'daily_loss_limit_reached' end
     from public.daily_pnl d
-    where p_limit_pct is not null and d.user_id = p_user_id and d.day = public._day(p_user_id, public._now())
+    where p_limit_pct is not null and d.user_id = p_user_id and d.day = (select public._day(p_user_id, public._now()))
       and (p_broker_connection_id is null or d.broker_connection_id = p_broker_connection_id)
       and d.realized_pnl < 0
       and (d.base_balance is null or d.realized_pnl <= -d.base_balance * p_limit_pct / 100)

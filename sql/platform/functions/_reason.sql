@@ -27,7 +27,7 @@ as $$
             ('volume_missing', 'Neither the alert nor the strategy nor the settings name a volume.'),
             ('volume_out_of_range', 'The volume is no number above 0, or above the user''s highest.'),
             ('max_positions', 'The user has as many open positions as the settings allow.'),
-            ('rate_limited', 'The user has placed as many orders in this minute as the settings allow.'),
+            ('rate_limited', 'As many orders of the user or alerts of the strategy came in this minute as may.'),
             ('daily_loss_limit_reached', 'Today''s losses have reached the limit.'),
             ('risk_data_unavailable', 'The account''s balance of this morning is not known, so its losses are not.'),
             ('outcome_unknown', 'The order was sent, and nobody has heard yet what became of it.'),

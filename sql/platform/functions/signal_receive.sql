@@ -2,12 +2,12 @@
 -- Returns: one row: whether the secret is known; if so the strategy, the signal, its status and code, and whether an
 --   earlier call with this signal id had decided it.
 -- Writes: nothing
--- Locks: what _alert_decide locks.
--- Calls: _strategy_of, _alert_decide
+-- Locks: the strategy, against its removal, which it waits for; what _alert_decide locks.
+-- Calls: _strategy_of, _alert_decide, _alert_insert
 -- Raises: nothing
 -- Notes: A secret that is nobody's writes nothing. The same signal id again changes nothing and answers the same, so
 --   a caller that does not know whether it succeeded calls again. p_received_at is when the alert came, whenever the
---   database hears of it: its age counts from there.
+--   database hears of it: its age counts from there. With p_rate_limited the alert is discarded for that, unread.
 create or replace function public.signal_receive(
     p_secret_digest bytea,
     p_signal_id uuid,
@@ -20,7 +20,8 @@ create or replace function public.signal_receive(
     p_sl numeric default null,
     p_tp numeric default null,
     p_price numeric default null,
-    p_source_ip inet default null
+    p_source_ip inet default null,
+    p_rate_limited boolean default false
 ) returns table (
     known boolean, strategy_id uuid, signal_id uuid, status text, error_message text, job_id uuid, replayed boolean)
 language plpgsql
@@ -34,12 +35,15 @@ declare
         p_payload);
     v_new boolean;
 begin
-    v_strategy := public._strategy_of(p_secret_digest);
-    if v_strategy.id is null then
+    v_strategy := public._strategy_of(p_secret_digest, p_received_at);
+    perform from public.tv_strategies s where s.id = v_strategy.id for key share;
+    if not found then
         return query select false, null::uuid, null::uuid, null, null, null::uuid, false;
         return;
     end if;
-    v_new := public._alert_decide(v_strategy, v_alert);
+    v_new := case
+        when p_rate_limited then public._alert_insert(v_strategy, v_alert, null, 'rate_limited')
+        else public._alert_decide(v_strategy, v_alert) end;
     return query
     select true, s.strategy_id, s.id, s.status, s.error_message, s.job_id, not v_new
     from public.tv_signals s where s.id = p_signal_id and s.strategy_id = v_strategy.id;

@@ -261,6 +261,68 @@ def test_two_that_come_at_once_make_one_order(
     assert found == [("discarded", "duplicate")]
 
 
+def test_a_strategy_goes_after_the_alerts_under_way_and_takes_their_orders(
+    pdb: Db, platform_url: str, anna: User, strategy: Strategy
+) -> None:
+    with psycopg.connect(platform_url, autocommit=True, row_factory=dict_row) as other:
+        removing = threading.Thread(
+            target=lambda: call(other, "strategy_delete", user=anna.id, id=strategy.id)
+        )
+        with pdb.transaction():
+            job_id = alert(pdb, strategy)["job_id"]
+            removing.start()
+            with psycopg.connect(platform_url, autocommit=True, row_factory=dict_row) as third:
+                wait_until_blocked(third, other.info.backend_pid)
+        removing.join(60)
+    status = row(pdb, "select status from jobengine.jobs where job_id = %s", job_id)["status"]
+    assert status == "cancelled"
+
+
+def test_an_alert_whose_strategy_goes_meanwhile_is_nobodys(
+    pdb: Db, platform_url: str, anna: User, strategy: Strategy
+) -> None:
+    with psycopg.connect(platform_url, autocommit=True, row_factory=dict_row) as other:
+        found: list[bool] = []
+        late = threading.Thread(target=lambda: found.append(alert(other, strategy)["known"]))
+        with pdb.transaction():
+            call(pdb, "strategy_delete", user=anna.id, id=strategy.id)
+            late.start()
+            with psycopg.connect(platform_url, autocommit=True, row_factory=dict_row) as third:
+                wait_until_blocked(third, other.info.backend_pid)
+        late.join(60)
+    assert found == [False]
+
+
+def test_beyond_the_webhooks_rate_an_alert_is_discarded_unread(
+    pdb: Db, anna: User, strategy: Strategy
+) -> None:
+    answers = [alert(pdb, strategy, dedup_key="id:1", rate_limited=over) for over in (True, False)]
+    assert [decided(found) for found in answers] == [
+        *(("discarded", "rate_limited"), ("pending", None)),
+    ]
+
+
+def test_a_limit_of_orders_reads_the_last_minute_and_not_the_years(
+    pdb: Db, anna: User, strategy: Strategy
+) -> None:
+    settings(pdb, anna, max_orders_per_minute=5)
+    pdb.execute(
+        "insert into public.trade_events (user_id, event, side, occurred_at)"
+        " select %s, 'requested', 'buy', now() - n * interval '1 hour'"
+        " from generate_series(1, 5000) n",
+        (anna.id,),
+    )
+    pdb.execute("analyze public.trade_events")
+    with pdb.transaction():
+        assert alert(pdb, strategy)["status"] == "pending"
+        read = row(
+            pdb,
+            "select seq_tup_read + idx_tup_fetch as rows from pg_stat_xact_user_tables"
+            " where relid = 'public.trade_events'::regclass",
+        )
+    assert read["rows"] < 100
+
+
 # -- volume, account, symbol, age
 
 

@@ -12,7 +12,18 @@ import pytest
 
 from jobengine.testing import Clock
 from tests.sql.platform.alerts import Strategy, alert, counts, digest, new_strategy, signal
-from tests.sql.platform.helpers import Db, User, acting, call, new_trader, one, refused, row, work
+from tests.sql.platform.helpers import (
+    Db,
+    User,
+    acting,
+    call,
+    new_trader,
+    one,
+    refused,
+    row,
+    value,
+    work,
+)
 
 
 @pytest.fixture
@@ -110,6 +121,17 @@ def test_both_secrets_work_while_they_overlap(pdb: Db, strategy: Strategy, still
     assert alert(pdb, strategy)["known"]
     still.advance(60)
     assert alert(pdb, strategy, secret=secret)["known"]
+    assert not alert(pdb, strategy)["known"]
+
+
+def test_what_came_within_the_overlap_is_taken_after_it(
+    pdb: Db, strategy: Strategy, still: Clock
+) -> None:
+    """The spool may hold an alert until the secret it came with works no more."""
+    rotate(pdb, strategy, 60)
+    came = value(pdb, "_now")
+    still.advance(61)
+    assert alert(pdb, strategy, at=came)["known"]
     assert not alert(pdb, strategy)["known"]
 
 
