@@ -16,6 +16,7 @@ from api import commands
 from api.embedded import EmbeddedValkey
 from jobengine.embedded import EmbeddedPostgres
 from tests.faults.trades.place import Place, place
+from tests.faults.trades.run import Deaths
 
 
 def main() -> int:
@@ -43,7 +44,7 @@ def soak(somewhere: Place, seed: str, kills: int) -> int:
     runs = violations = 0
     while killed.total() < kills:
         runs += 1
-        result = somewhere.run(f"{seed}/{runs}")
+        result = somewhere.run(f"{seed}/{runs}", Deaths(agent=5, service=1))
         killed += result.killed
         statuses += result.statuses
         violations += len(result.wrong)

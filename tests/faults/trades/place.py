@@ -6,7 +6,7 @@ import asyncio
 import secrets
 import socket
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,7 @@ from forex_agent import pairing
 
 from api import tokens
 from tests.faults.trades.keeper import Keeper
-from tests.faults.trades.run import Account, Result, run
+from tests.faults.trades.run import Account, Deaths, Result, run
 
 SECRET = "the secret of these runs, 32 bytes and more"
 PATIENCE = 60.0
@@ -34,7 +34,7 @@ class Place:
     database_url: str
     folder: Path
 
-    def run(self, seed: str, agent_points: Sequence[str] = (), **more: str) -> Result:
+    def run(self, seed: str, deaths: Deaths) -> Result:
         """Do one run with a user, an account and an agent of its own."""
         self._answering()
         account = self._account(seed)
@@ -44,8 +44,7 @@ class Place:
             url=self.url,
             database_url=self.database_url,
             account=account,
-            agent_points=agent_points,
-            more=more,
+            deaths=deaths,
         )
 
     def _answering(self) -> None:

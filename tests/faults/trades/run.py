@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -23,7 +23,6 @@ from tests.faults.trades.keeper import Keeper
 from tests.faults.trades.traders import Trader
 
 TRADERS = 6
-AGENT_KILLS, SERVICE_KILLS = 5, 1
 PATIENCE = 120.0
 LOOK_SECONDS = 0.05
 QUICK = {
@@ -32,6 +31,19 @@ QUICK = {
     "FOREX_AGENT_CHECK_SECONDS": "0.2",
     "FOREX_AGENT_HEARTBEAT_SECONDS": "1",
 }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deaths:
+    """How often agent and service die, at points that the seed chooses.
+
+    `at` names the agent's points instead; `environment` is added to the agent's.
+    """
+
+    agent: int = 0
+    service: int = 0
+    at: Sequence[str] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,23 +72,19 @@ def run(
     url: str,
     database_url: str,
     account: Account,
-    agent_points: Sequence[str] = (),
-    more: Mapping[str, str],
+    deaths: Deaths,
 ) -> Result:
-    """Trade until every planned death was died, then until all is settled, and judge.
-
-    `agent_points` replace those that the seed chooses; `more` is for the agent's environment.
-    """
+    """Trade until every planned death was died, then until all is settled, and judge."""
     chance = random.Random(seed)  # noqa: S311 - repeatable, not secret
     agent = Keeper(
         "agent_process",
         ["--state", str(account.state), "run", "--simulated"],
-        {**QUICK, "FOREX_AGENT_SIMULATED_SEED": str(chance.randrange(2**31)), **more},
+        {**QUICK, "FOREX_AGENT_SIMULATED_SEED": str(chance.randrange(2**31)), **deaths.environment},
         account.state / "agent.log",
     )
     before = service.killed.copy()
-    agent.plan(agent_points or _points(chance, agent_process.POINTS, AGENT_KILLS))
-    service.plan(_points(chance, service_process.POINTS, SERVICE_KILLS))
+    agent.plan(deaths.at or _points(chance, agent_process.POINTS, deaths.agent))
+    service.plan(_points(chance, service_process.POINTS, deaths.service))
     with ExitStack() as stack:
         stack.enter_context(agent)
         traders = _trade(seed, url, account, agent, service)
