@@ -22,11 +22,16 @@ async def page(call: Call) -> Response:
             offset=query.offset,
         )
         total = await calls.signal_count(conn, strategy_id=query.strategy_id, status=query.status)
+    return respond(found, headers=counted("/api/v1/signals", query, len(found), total))
+
+
+def counted(path: str, query: models.OffsetPage, here: int, total: int) -> dict[str, str]:
+    """Return the headers that say how many there are, and where the next page is."""
     headers = {"X-Total-Count": str(total)}
-    if query.offset + len(found) < total:
+    if here and query.offset + here < total:
         following = {**query.model_dump(), "offset": query.offset + query.limit}
-        headers |= next_page("/api/v1/signals", following)
-    return respond(found, headers=headers)
+        headers |= next_page(path, following)
+    return headers
 
 
 async def get(call: Call) -> models.Signal:

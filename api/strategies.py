@@ -11,6 +11,7 @@ from starlette.responses import Response
 from api import alerts, calls, models
 from api.database import as_user
 from api.endpoint import Call, respond
+from api.signals import counted
 from api.webhooks import digest
 
 
@@ -19,11 +20,13 @@ def _url(call: Call, secret: str) -> str:
     return f"{base.rstrip('/')}/api/v1/webhooks/tv/{secret}"
 
 
-async def page(call: Call) -> list[models.Strategy]:
-    """Return the strategies with the counts of their signals, newest first."""
+async def page(call: Call) -> Response:
+    """Return the strategies with the counts of their signals, newest first; X-Total-Count."""
     query: models.OffsetPage = call.query
     async with as_user(call.service.pool, call.caller.claims) as conn:
-        return await calls.strategy_list(conn, limit=query.limit, offset=query.offset)
+        found = await calls.strategy_list(conn, limit=query.limit, offset=query.offset)
+        total = await calls.strategy_count(conn)
+    return respond(found, headers=counted("/api/v1/strategies", query, len(found), total))
 
 
 async def get(call: Call) -> models.Strategy:

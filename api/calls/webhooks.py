@@ -67,6 +67,12 @@ async def strategy_list(conn: Connection, *, limit: int, offset: int) -> list[mo
     )
 
 
+async def strategy_count(conn: Connection) -> int:
+    """Count the user's own: row level security hides the others."""
+    found: int = await scalar(conn, "select count(*) from public.tv_strategies", {})
+    return found
+
+
 async def strategy_get(conn: Connection, *, strategy_id: UUID) -> models.Strategy:
     return await one(
         conn,

@@ -150,3 +150,13 @@ def test_the_kill_switch_stops_and_lets_go(owner: User, strategy: Strategy) -> N
 
 def test_a_state_that_is_none_is_refused(owner: User) -> None:
     assert problem(owner.post("/api/v1/kill-switch", {"state": "panic"})) == (422, "invalid")
+
+
+def test_the_list_of_strategies_says_how_many_there_are(owner: User) -> None:
+    for name in "abc":
+        assert owner.post("/api/v1/strategies", {"name": name}).status_code == 201
+    first = owner.get("/api/v1/strategies", limit=2)
+    assert first.headers["X-Total-Count"] == "3"
+    assert first.headers["Link"] == '</api/v1/strategies?limit=2&offset=2>; rel="next"'
+    last = owner.get("/api/v1/strategies", limit=2, offset=2)
+    assert ([s["name"] for s in last.json()], "Link" in last.headers) == (["a"], False)

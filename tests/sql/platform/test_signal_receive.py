@@ -413,6 +413,20 @@ def test_close_closes_what_the_strategy_opened_and_nobody_elses(
     assert closing(pdb, alert(pdb, strategy, action="close", symbol=None)) == ["1", "2", "3"]
 
 
+def test_close_finds_what_was_opened_on_an_account_before(pdb: Db, anna: User) -> None:
+    """Each account spells the symbol in its own way."""
+    call(pdb, "broker_connection_update", user=anna.id, id=anna.account,
+         changes={"symbol_suffix": ".a"})  # fmt: skip
+    strategy = new_strategy(pdb, anna)
+    alert(pdb, strategy)
+    filled = {**FILL, "ticket": "1", "position_id": "1", "side": "buy", "symbol": "EURUSD.a"}
+    work(pdb, anna.agent, "completed", filled)
+    moved = one(pdb, "broker_connection_create", user=anna.id, name="other")["id"]
+    call(pdb, "strategy_update", user=anna.id, id=strategy.id,
+         changes={"broker_connection_id": str(moved)})  # fmt: skip
+    assert closing(pdb, alert(pdb, strategy, action="close")) == ["1"]
+
+
 def test_a_close_is_executed_when_all_positions_are_closed(
     pdb: Db, anna: User, strategy: Strategy
 ) -> None:
