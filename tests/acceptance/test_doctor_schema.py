@@ -150,11 +150,15 @@ FAULTS: dict[str, tuple[str, str, bool]] = {
         False,
     ),
     "migration edited": (
-        "update jobengine._migration set checksum = 'x'",
+        "update jobengine._migration set checksum = 'x' where name like '0002%'",
         "migration_edited",
         False,
     ),
-    "migration not applied": ("delete from jobengine._migration", "database_older", False),
+    "migration not applied": (
+        "delete from jobengine._migration where name like '0002%'",
+        "database_older",
+        False,
+    ),
 }
 
 

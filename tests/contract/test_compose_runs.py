@@ -46,6 +46,7 @@ GIVEN = {
     "STREAM_CLIENTS": "5000",
     "BASE_URL": "",
     "WEBHOOK_STRICT_200": "true",
+    "WEBHOOK_PER_MINUTE": "100",
 }
 
 

@@ -1,4 +1,4 @@
-"""`one_effect_per_trade` while agent and service die: an order is filled once at most, and every fill is known.
+"""`one_effect_per_trade` while both die: an order is filled once at most, and its fill is known.
 
 20 seeded runs with 5 deaths each, judged by the terminal's own book. With the two files beside it
 that makes 60 runs and 300 deaths; `nox -s soak -- trades` goes on for as long as it is told to.
