@@ -7,6 +7,7 @@ import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import partial
 from uuid import uuid4
 
 from forex_agent.backoff import Backoff
@@ -39,7 +40,8 @@ class Work:
     reads: Reads
     programs: Programs
     poll_seconds: float
-    tasks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+    tasks: dict[tuple[str, int], asyncio.Task[None]] = field(default_factory=dict)
+    """By job and lease epoch."""
     held: dict[str, Lease] = field(default_factory=dict)
     """What may be repeated, and is not done yet."""
     refused: asyncio.Future[None] | None = None
@@ -49,7 +51,7 @@ class Work:
         """Go on with what an earlier process left."""
         for entry in self.journal.open_work():
             log.info("job %s: left by an earlier process", entry.job.job_id)
-            self._begin(entry.job.job_id, self._resume(entry))
+            self._begin(entry.job, partial(self._resume, entry))
 
     async def run(self) -> None:
         """Ask for jobs for ever; raises `KeyRefused`."""
@@ -103,25 +105,31 @@ class Work:
 
     def _take(self, job: Job) -> None:
         """Begin a job; one too many is left, and goes back when its lease runs out."""
-        if job.job_id in self.tasks:
+        if (job.job_id, job.lease_epoch) in self.tasks:
             log.warning("job %s came again while it is in hand", job.job_id)
         elif job.is_order:
             self.journal.received(job)
-            self._begin(job.job_id, self.orders.new(job))
+            self._begin(job, partial(self.orders.new, job))
         elif len(self.tasks) >= self.settings.in_hand:
             log.warning("job %s is left: %d are in hand", job.job_id, len(self.tasks))
         else:
-            self._begin(job.job_id, self._plain(job))
+            self._begin(job, partial(self._plain, job))
 
-    def _begin(self, job_id: str, doing: Awaitable[None]) -> None:
-        task = asyncio.ensure_future(self._watched(job_id, doing))
-        self.tasks[job_id] = task
-        task.add_done_callback(lambda _: self.tasks.pop(job_id, None))
+    def _begin(self, job: Job, doing: Callable[[], Awaitable[None]]) -> None:
+        """Do it; a job that came again under a newer lease waits for what is in hand of it."""
+        key = (job.job_id, job.lease_epoch)
+        before = [task for (job_id, _), task in self.tasks.items() if job_id == job.job_id]
+        self.tasks[key] = asyncio.ensure_future(self._watched(job.job_id, before, doing))
+        self.tasks[key].add_done_callback(lambda _: self.tasks.pop(key, None))
 
-    async def _watched(self, job_id: str, doing: Awaitable[None]) -> None:
+    async def _watched(
+        self, job_id: str, before: list[asyncio.Task[None]], doing: Callable[[], Awaitable[None]]
+    ) -> None:
         """One job's mistake is not the end of the others; a key that is refused is."""
+        if before:
+            await asyncio.wait(before)
         try:
-            await doing
+            await doing()
         except KeyRefused as error:
             if self.refused is not None and not self.refused.done():
                 self.refused.set_exception(error)

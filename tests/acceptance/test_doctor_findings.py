@@ -411,12 +411,12 @@ def test_a_queue_without_a_worker_is_found(url: str, db: Db) -> None:
     end(db)
     assert codes(url) == [], "somebody claims"
     as_owner(db, "update jobengine.ended set claimed_at = now() - interval '7 min'")
-    assert "last claim: 420 s ago" in only(url, "no_worker").seen
+    assert "last claim: 42" in only(url, "no_worker").seen, "some 420 s ago"
     claim(db)
     as_owner(db, "update jobengine.lease set claimed_at = now() - interval '1 h'")
     assert codes(url) == [], "somebody keeps a lease: a long job is worked on"
     as_owner(db, "update jobengine.lease set lease_expires_at = now() - interval '1 s'")
-    assert "last claim: 420 s ago" in only(url, "no_worker").seen, "and now nobody does"
+    assert "last claim: 42" in only(url, "no_worker").seen, "and now nobody does"
     as_owner(
         db,
         "insert into jobengine.waiting values (gen_random_uuid(), 'default', null,"

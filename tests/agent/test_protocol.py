@@ -100,7 +100,7 @@ def test_a_question_whose_answer_was_lost_is_asked_again_after_a_restart(
     with working(paper, told):
         job = ended(owner, job_id)
     assert job["status"] == "completed"
-    assert job["lease_epoch"] == 1
+    assert len(paper.deals_made) == 1
 
 
 def test_a_service_that_restarts_finds_its_agent_again(
