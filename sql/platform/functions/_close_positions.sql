@@ -17,7 +17,7 @@ declare
     v_input jsonb;
     v_meta jsonb;
     v_job_id uuid;
-    v_job_ids uuid[] := '{}';
+    v_job_ids uuid[] := array[]::uuid[];
 begin
     for v_position in
         select p.broker_connection_id, p.position_id, p.symbol

@@ -28,7 +28,8 @@ declare
     v_alert public._alert;
 begin
     v_alert := row(
-        p_signal_id, public._now(), null, p_dedup_key, p_symbol, p_action, p_volume, p_sl, p_tp, p_price, p_payload);
+        p_signal_id, public._now(), null::inet, p_dedup_key, p_symbol, p_action, p_volume, p_sl, p_tp, p_price,
+        p_payload);
     select s.* into v_strategy
     from public.tv_strategies s where s.id = p_id and s.user_id = v_user_id;
     if not found then
