@@ -40,8 +40,8 @@ def _address(running: subprocess.Popen[bytes], log: Any) -> str:
         time.sleep(0.02)
 
 
-def service(database_url: str, redis_url: str) -> Any:
-    """Return our service as a process."""
+def service(database_url: str, redis_url: str, **variables: str) -> Any:
+    """Return our service as a process, with these variables besides."""
     return process(
         *("-m", "api", "serve"),
         DATABASE_URL=database_url,
@@ -49,4 +49,5 @@ def service(database_url: str, redis_url: str) -> Any:
         SUPABASE_JWT_SECRET=SECRET,
         AGENT_KEY_BCRYPT_COST="4",
         PORT="0",
+        **variables,
     )

@@ -5,12 +5,9 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-import os
 import re
 import secrets
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -22,14 +19,15 @@ from urllib.parse import urlsplit
 
 import httpx
 import psycopg
-from psycopg import AsyncConnection
 
-from api import schema, tokens
+from api import tokens
+from api.commands import migrate
 from api.embedded import EmbeddedValkey
 from benchmarks.progress import say
 from benchmarks.report import Column, Result, Sample
 from benchmarks.scenario import Lab, Scenario
 from benchmarks.server import SETTINGS
+from benchmarks.service import SECRET, service
 from jobengine.embedded import EmbeddedPostgres
 
 QUESTION = (
@@ -88,59 +86,24 @@ class World:
 
 @contextmanager
 def world() -> Iterator[World]:
-    secret = secrets.token_urlsafe(32)
     with tempfile.TemporaryDirectory(prefix="webhooks-bench-") as folder:
         Path(folder).chmod(0o711)
         with (
             EmbeddedPostgres(Path(folder) / "postgres", settings=SETTINGS) as postgres,
             EmbeddedValkey(Path(folder) / "valkey", durable=True) as valkey,
         ):
-            asyncio.run(_install(postgres.url))
-            environment = {
-                **os.environ,
-                "DATABASE_URL": postgres.url,
-                "REDIS_URL": valkey.url,
-                "SUPABASE_JWT_SECRET": secret,
-                "AGENT_KEY_BCRYPT_COST": "4",
-                "WEBHOOK_PER_MINUTE": "0",
-                "PORT": "0",
-            }
-            with _service(environment) as address:
-                yield _made(postgres, address, secret)
+            asyncio.run(migrate(postgres.url))
+            limits = {"WEBHOOK_PER_MINUTE": "0"}
+            with service(postgres.url, valkey.url, **limits) as (_, address):
+                yield _made(postgres, address)
 
 
-async def _install(url: str) -> None:
-    async with await AsyncConnection.connect(url, autocommit=True) as conn:
-        await schema.install(conn)
-
-
-@contextmanager
-def _service(environment: dict[str, str]) -> Iterator[str]:
-    with tempfile.TemporaryFile("w+b") as log:
-        command = [sys.executable, "-m", "api", "serve"]
-        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
-        try:
-            yield _address(process, log)
-        finally:
-            process.kill()
-            process.wait()
-
-
-def _address(process: subprocess.Popen[bytes], log: Any) -> str:
-    while process.poll() is None:
-        log.seek(0)
-        if found := re.search(r"http://127\.0\.0\.1:\d+", log.read().decode()):
-            return found[0]
-        time.sleep(0.05)
-    raise RuntimeError("the service did not start")
-
-
-def _made(postgres: EmbeddedPostgres, address: str, secret: str) -> World:
+def _made(postgres: EmbeddedPostgres, address: str) -> World:
     with psycopg.connect(postgres.url) as conn:
         conn.execute("set local role service_role")
         row = conn.execute("select public.user_add('bench@example.org')").fetchone()
     assert row
-    token = tokens.issue(secret, row[0], "bench@example.org", 24 * 3600)
+    token = tokens.issue(SECRET, row[0], "bench@example.org", 24 * 3600)
     with httpx.Client(base_url=f"{address}/api/v1", timeout=PATIENCE) as http:
         http.headers["Authorization"] = f"Bearer {token}"
         http.post("/onboarding/complete")
