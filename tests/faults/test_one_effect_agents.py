@@ -6,6 +6,8 @@ that makes 60 runs and 300 deaths; `nox -s soak -- trades` goes on for as long a
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from tests.faults.trades.place import Place
@@ -25,4 +27,4 @@ def test_one_effect_per_trade(somewhere: Place, seed: int) -> None:
 def test_an_agent_that_keeps_no_note_of_sending_is_found_out(somewhere: Place) -> None:
     forgetful = {"PLANTED_BUG": "forgets what it sent"}
     result = somewhere.run("planted", Deaths(at=["after fill:1"] * 5, environment=forgetful))
-    assert any("was filled 2 times" in finding for finding in result.wrong)
+    assert any(re.search(r"was filled \d+ times", finding) for finding in result.wrong)

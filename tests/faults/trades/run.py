@@ -134,13 +134,13 @@ def _broken(traders: list[Trader], *keepers: Keeper) -> list[str]:
 def _settled(
     database_url: str, account: Account, traders: list[Trader], *keepers: Keeper
 ) -> Evidence:
-    """Look until everything is settled, or for as long as there is patience."""
+    """Look until everything is settled, cannot be mended, or for as long as there is patience."""
     deadline = time.monotonic() + PATIENCE / 2
     with psycopg.connect(database_url, autocommit=True, row_factory=dict_row) as conn:
         while True:
             evidence = _look(conn, account, traders)
             over = time.monotonic() > deadline or any(keeper.broken for keeper in keepers)
-            if over or not list(judge.unsettled(evidence)):
+            if over or list(judge.unsafe(evidence)) or not list(judge.unsettled(evidence)):
                 return evidence
             time.sleep(LOOK_SECONDS)
 
