@@ -174,7 +174,7 @@ class TestOneJobEach:
         assert len({lease["request"] for lease in leases}) == 3
 
     def test_a_job_that_lapses_leads_to_the_next_one(self, engine: Engine) -> None:
-        lapsed = engine.enqueue(tenant_id=ANNA, expires_in=1)
+        lapsed = engine.enqueue(tenant_id=ANNA, expires_in=1, priority=0)
         due = engine.enqueue(tenant_id=ANNA)
         engine.clock.advance(2)
         leases = engine.claim_all(self.wants(), self.wants(queues=["empty"]))
