@@ -13,14 +13,13 @@ from datetime import datetime
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api import calls, models
+from api import models
 from api.endpoint import Call
 from api.errors import Problem, check
 from api.keys import Agent
 from api.longpoll import Waiter
 from api.service import Service
 from jobengine import Job, JobInfo, Lease, Outcome, Report
-from jobengine.records import Held, Started
 
 LONGEST_WAIT = 30.0
 NO_JOBS = models.NoJobs()
@@ -81,7 +80,7 @@ async def _hand_over(
     """
     lease_expires_at = job.lease_expires_at
     if not ack:
-        started = await _begun(service, agent, job)
+        started = await service.starts.begin(agent.agent_id, job)
         if started.verdict not in {"ok", "duplicate"}:
             return None
         lease_expires_at = started.lease_expires_at or lease_expires_at
@@ -92,15 +91,6 @@ async def _hand_over(
     service.metrics.jobs_delivered += 1
     service.handed.note(job, agent.agent_id)
     return _agent_job(job, lease_expires_at, begun=not ack or job.started_at is not None)
-
-
-async def _begun(service: Service, agent: Agent, lease: Held) -> Started:
-    """Begin the job, and note of an order that it is on its way to the terminal."""
-    async with service.engine.connection() as conn:
-        started = await calls.agent_start(conn, agent_id=agent.agent_id, lease=lease)
-    if service.engine.meter is not None:
-        service.engine.meter.leases([started])
-    return started
 
 
 async def _put_back(service: Service, job: Job) -> None:
@@ -129,7 +119,7 @@ def _agent_job(job: Job, lease_expires_at: datetime, *, begun: bool) -> models.A
 async def start(call: Call) -> models.Started:
     """Begin the work on a job that was claimed with ack=1."""
     lease = await _lease(call)
-    started = await _begun(call.service, call.holder, lease)
+    started = await call.service.starts.begin(call.holder.agent_id, lease)
     check(started.verdict)
     return models.Started(
         job_id=lease.job_id,

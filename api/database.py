@@ -80,9 +80,12 @@ async def as_user(pool: Pool, claims: Mapping[str, Any]) -> AsyncIterator[Connec
 async def service_rows(
     conn: Connection, kind: type[R], query: LiteralString, values: Mapping[str, Any]
 ) -> list[R]:
-    """Return the rows of one call of the service's own, in one round trip for all of it."""
+    """Return the rows of one call of the service's own, in one round trip for all of it.
+
+    What goes through a pipeline before its end is one transaction without BEGIN and COMMIT.
+    """
     async with conn.cursor(row_factory=args_row(kind)) as cursor:
-        async with conn.pipeline(), conn.transaction():
+        async with conn.pipeline():
             await conn.execute(_AS, _SERVICE)
             await cursor.execute(query, values, binary=True)
         return await cursor.fetchall()
