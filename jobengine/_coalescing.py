@@ -39,7 +39,7 @@ class Send(Protocol[Item_contra, Answer_co]):
     """Does the items in one statement and answers in their order; `shared`: of several callers."""
 
     async def __call__(
-        self, items: Sequence[Item_contra], *, shared: bool
+        self, items: Sequence[Item_contra], /, *, shared: bool
     ) -> Sequence[Answer_co]: ...
 
 
@@ -172,10 +172,9 @@ class Coalescer(Generic[Item, Answer]):
         if blame == "everybody":
             _fail(calls, error)
             return []
-        if blame == "somebody":
+        if blame == "somebody" or (culprit := _caller_of(calls, blame)) is None:
             self._apart(calls)
             return []
-        culprit = _caller_of(calls, blame)
         self._apart([culprit])
         left = [call for call in calls if call is not culprit]
         for call in left:
@@ -249,10 +248,10 @@ def _fail(calls: Sequence[_Call[Item, Answer]], error: Exception) -> None:
             call.answers.set_exception(error)
 
 
-def _caller_of(calls: Sequence[_Call[Item, Answer]], place: int) -> _Call[Item, Answer]:
-    """Return the call whose item stands at this place of the statement."""
+def _caller_of(calls: Sequence[_Call[Item, Answer]], place: int) -> _Call[Item, Answer] | None:
+    """Return the call whose item stands at this place of the statement, if there is one."""
     for call in calls:
-        place -= len(call.items)
-        if place < 0:
+        if 0 <= place < len(call.items):
             return call
-    raise AssertionError(place)
+        place -= len(call.items)
+    return None
