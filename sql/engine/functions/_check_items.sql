@@ -11,10 +11,11 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    perform jobengine._invalid('job_ids', 'from 1 to 10000 ids, none null')
-    where coalesce(cardinality(p_job_ids), 0) not between 1 and 10000 or array_position(p_job_ids, null) is not null;
-    perform jobengine._invalid('lease_epochs', 'one per job id, none null')
-    where cardinality(p_lease_epochs) is distinct from cardinality(p_job_ids)
-       or array_position(p_lease_epochs, null) is not null;
+    if coalesce(cardinality(p_job_ids), 0) not between 1 and 10000 or array_position(p_job_ids, null) is not null then
+        perform jobengine._invalid('job_ids', 'from 1 to 10000 ids, none null');
+    elsif cardinality(p_lease_epochs) is distinct from cardinality(p_job_ids)
+       or array_position(p_lease_epochs, null) is not null then
+        perform jobengine._invalid('lease_epochs', 'one per job id, none null');
+    end if;
 end;
 $$;

@@ -6,14 +6,14 @@
 -- Calls: _invalid
 -- Raises: JE002
 -- Concurrency: safe.
-create or replace function jobengine._claim_requests(p_requests jsonb) returns setof jobengine._claim_request
+create or replace function jobengine._claim_requests(p_requests jsonb) returns jobengine._claim_request[]
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    perform jobengine._invalid('requests', 'an array of objects')
-    where jsonb_typeof(p_requests) is distinct from 'array'
-       or exists (select from jsonb_array_elements(p_requests) e where jsonb_typeof(e) <> 'object');
+    if jsonb_typeof(p_requests) is distinct from 'array' or p_requests @? 'strict $[*] ? (@.type() != "object")' then
+        perform jobengine._invalid('requests', 'an array of objects');
+    end if;
     perform jobengine._invalid(b.broken[1], b.broken[2], b.item::integer)
     from jsonb_array_elements(p_requests) with ordinality e (request, item)
     cross join lateral (
@@ -33,14 +33,15 @@ begin
     where b.broken is not null
     order by b.item
     limit 1;
-    return query
-    select e.item::integer, r.tenant_id,
-           case when r.tenant_id is not null then array[r.tenant_id] else r.tenants end,
-           r.queues, r.agent_id, r."limit"::integer, r.request_id, coalesce(r.two_phase, 'never'),
-           coalesce(r.marks, '[]')
-    from jsonb_array_elements(p_requests) with ordinality e (request, item)
-    cross join lateral jsonb_to_record(e.request) as r (
-        tenant_id uuid, tenants uuid[], queues text[], agent_id text, "limit" numeric,
-        request_id uuid, two_phase text, marks jsonb);
+    return array(
+        select (e.item, r.tenant_id,
+                case when r.tenant_id is not null then array[r.tenant_id] else r.tenants end,
+                r.queues, r.agent_id, r."limit"::integer, r.request_id, coalesce(r.two_phase, 'never'),
+                coalesce(r.marks, '[]'))::jobengine._claim_request
+        from jsonb_array_elements(p_requests) with ordinality e (request, item)
+        cross join lateral jsonb_to_record(e.request) as r (
+            tenant_id uuid, tenants uuid[], queues text[], agent_id text, "limit" numeric,
+            request_id uuid, two_phase text, marks jsonb)
+        order by e.item);
 end;
 $$;

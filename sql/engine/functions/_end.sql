@@ -15,15 +15,22 @@ set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 set enable_bitmapscan = off
 set enable_hashjoin = on
+set plan_cache_mode = force_generic_plan
 as $$
 declare
     v_types text[];
+    v_keys boolean;
+    v_awaited uuid[];
     v_unsettled jobengine._unsettled[] := array[]::jobengine._unsettled[];
 begin
-    select array_agg(t.job_type order by t.job_type) into v_types
-    from jobengine.job_type t
-    where t.settle_function is not null and t.job_type in (select e.job_type from unnest(p_endings) e);
-    for i in 1 .. coalesce(cardinality(v_types), 0) loop
+    select array_agg(distinct e.job_type), bool_or(e.live_key is not null), array_agg(e.job_id) filter (where e.wake)
+    into v_types, v_keys, v_awaited
+    from unnest(p_endings) e;
+    v_types := array(
+        select t.job_type from jobengine.job_type t
+        where t.job_type = any (v_types) and t.settle_function is not null
+        order by t.job_type);
+    for i in 1 .. cardinality(v_types) loop
         v_unsettled := v_unsettled || jobengine._settle(v_types[i], array(
             select (e.job_id, e.tenant_id, e.job_type, e.status, null, j.input, e.output,
                     e.error_code, e.error_message, j.meta, e.agent_id)::jobengine.settled_job
@@ -42,16 +49,18 @@ begin
            case when u.retry then p_now + jobengine._backoff(1, 1, 3600) end
     from unnest(p_endings) e
     left join unnest(v_unsettled) u on u.job_id = e.job_id;
-    delete from jobengine.live_key k
-    where k.ctid = any (array(
-        select w.ctid from unnest(p_endings) e
-        cross join lateral (
-            select l.ctid from jobengine.live_key l
-            where l.tenant_id = e.tenant_id and l.live_key = e.live_key and l.job_id = e.job_id limit 1) w
-        where e.live_key is not null));
-    perform pg_notify('jobengine', json_build_object('job_id', e.job_id)::text)
-    from unnest(p_endings) e
-    where e.wake;
+    if v_keys then
+        delete from jobengine.live_key k
+        where k.ctid = any (array(
+            select w.ctid from unnest(p_endings) e
+            cross join lateral (
+                select l.ctid from jobengine.live_key l
+                where l.tenant_id = e.tenant_id and l.live_key = e.live_key and l.job_id = e.job_id limit 1) w
+            where e.live_key is not null));
+    end if;
+    if v_awaited is not null then
+        perform pg_notify('jobengine', json_build_object('job_id', a)::text) from unnest(v_awaited) a;
+    end if;
     return array(select u.job_id from unnest(v_unsettled) u);
 end;
 $$;

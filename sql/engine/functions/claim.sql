@@ -24,6 +24,7 @@ as $$
 #variable_conflict use_column
 declare
     v_now timestamptz;
+    v_requests jobengine._claim_request[] := jobengine._claim_requests(p_requests);
     v_request jobengine._claim_request;
     v_held jobengine._held[];
     v_tenant_id uuid;
@@ -32,11 +33,14 @@ declare
     v_lapsed integer;
     v_may_lapse integer;
 begin
-    perform pg_advisory_xact_lock(k.key)
-    from (select distinct hashtextextended(concat_ws('/', 'jobengine', r.tenant_id, r.agent_id, r.request_id), 0) as key
-          from jobengine._claim_requests(p_requests) r where r.request_id is not null order by key) k;
+    if p_requests @? '$[*].request_id ? (@ != null)' then
+        perform pg_advisory_xact_lock(k.key)
+        from (select distinct
+                     hashtextextended(concat_ws('/', 'jobengine', r.tenant_id, r.agent_id, r.request_id), 0) as key
+              from unnest(v_requests) r where r.request_id is not null order by key) k;
+    end if;
     v_now := jobengine._now();
-    for v_request in select * from jobengine._claim_requests(p_requests) loop
+    foreach v_request in array v_requests loop
         if v_request.request_id is not null then
             v_held := jobengine._retake(v_request.tenant_id, v_request.agent_id, v_request.request_id, v_now);
             return query select v_request.request, h.* from unnest(v_held) h;

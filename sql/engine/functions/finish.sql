@@ -30,6 +30,7 @@ set enable_seqscan = off
 set enable_bitmapscan = off
 set enable_hashjoin = off
 set enable_mergejoin = off
+set plan_cache_mode = force_generic_plan
 as $$
 #variable_conflict use_column
 declare
@@ -41,7 +42,7 @@ declare
 begin
     perform jobengine._check_reports(
         p_job_ids, p_lease_epochs, p_outcomes, p_outputs, p_error_codes, p_error_messages, p_delays);
-    with taken as (
+    with judged as (
         delete from jobengine.lease l
         using (
             select u.* from unnest(p_job_ids, p_lease_epochs, p_outcomes, p_outputs,
@@ -50,19 +51,19 @@ begin
             order by u.job_id, u.item
         ) i
         where l.job_id between i.job_id and i.job_id and l.lease_epoch = i.lease_epoch and not l.lapsed
-        returning i.outcome, i.output, i.error_code, i.error_message, i.delay, i.item, l.*
-    ), judged as materialized (
-        select t.*, case
-            when t.outcome = 'completed' then 'completed'
-            when t.outcome = 'cancelled' then 'cancelled'
-            when t.outcome = 'rejected' then 'failed'
-            when t.outcome = 'snooze' then case when t.cancel_reason is null then 'pending' else 'cancelled' end
-            when t.started_at is not null and t.delivery = 'at_most_once' then t.outcome    -- failed or unknown
-            when t.attempt >= t.max_attempts then 'failed'
-            when t.cancel_reason is not null then 'cancelled'
-            else 'pending'
-        end as status
-        from taken t
+        returning i.outcome, i.output, i.error_code, i.error_message, i.delay, i.item,
+            l.job_id, l.tenant_id, l.queue, l.priority, l.job_type, l.lease_epoch, l.attempt, l.lost, l.agent_id,
+            l.claimed_at, l.started_at, l.expires_at, l.live_key, l.wake, l.cancel_reason,
+            case
+                when i.outcome = 'completed' then 'completed'
+                when i.outcome = 'cancelled' then 'cancelled'
+                when i.outcome = 'rejected' then 'failed'
+                when i.outcome = 'snooze' then case when l.cancel_reason is null then 'pending' else 'cancelled' end
+                when l.started_at is not null and l.delivery = 'at_most_once' then i.outcome    -- failed or unknown
+                when l.attempt >= l.max_attempts then 'failed'
+                when l.cancel_reason is not null then 'cancelled'
+                else 'pending'
+            end as status
     ), noted as (
         insert into jobengine.failure (
             job_id, lease_epoch, attempt, reported_by, agent_id, error_code, error_message, failed_at)
@@ -86,7 +87,7 @@ begin
                coalesce(j.error_code, case when j.status = 'cancelled' then 'cancelled' end),
                coalesce(j.error_message, case when j.status = 'cancelled' then j.cancel_reason end),
                j.attempt, j.lease_epoch, j.agent_id, j.claimed_at, j.started_at, j.live_key, j.wake
-           )::jobengine._ending order by j.job_id) filter (where j.status <> 'pending'),
+           )::jobengine._ending) filter (where j.status <> 'pending'),
            array_agg(j.item::integer), array_agg(j.status)
     into v_endings, v_items, v_statuses
     from judged j;
