@@ -20,6 +20,9 @@ MISSING = (
 )
 
 _TPS = re.compile(r"^tps = ([0-9.]+) \(without initial connection time\)$", re.MULTILINE)
+_COUNT = re.compile(r"^number of transactions actually processed: ([0-9]+)", re.MULTILINE)
+# More threads than cores only take turns.
+_THREADS = 8
 
 
 class PgbenchError(RuntimeError):
@@ -28,15 +31,17 @@ class PgbenchError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class PgbenchRun:
-    """A fixed number of prepared transactions (runs of the script) per client."""
+    """Prepared transactions (runs of the script): so many per client, or for so many seconds."""
 
     script: str
     clients: int
     transactions: int
     variables: Mapping[str, str | int]
+    seconds: int | None = None
 
     @property
     def total(self) -> int:
+        """How many transactions a run of a fixed number makes."""
         return self.clients * self.transactions
 
 
@@ -46,6 +51,7 @@ class PgbenchResult:
 
     seconds: float
     cpu_seconds: float
+    transactions: int
 
 
 def run(url: str, wanted: PgbenchRun) -> PgbenchResult:
@@ -54,11 +60,12 @@ def run(url: str, wanted: PgbenchRun) -> PgbenchResult:
     done = subprocess.run(
         [str(program()), *_options(wanted), url], capture_output=True, text=True, check=False
     )
-    found = _TPS.search(done.stdout)
-    if done.returncode != 0 or found is None:
+    rate, count = _TPS.search(done.stdout), _COUNT.search(done.stdout)
+    if done.returncode != 0 or rate is None or count is None:
         lines = (done.stdout + done.stderr).strip().splitlines()[-15:]
         raise PgbenchError("\n".join([f"pgbench {wanted.script} failed", *lines]))
-    return PgbenchResult(wanted.total / float(found[1]), _children_cpu() - cpu)
+    total = int(count[1])
+    return PgbenchResult(total / float(rate[1]), _children_cpu() - cpu, total)
 
 
 def program() -> Path:
@@ -75,7 +82,11 @@ def program() -> Path:
 
 
 def _options(wanted: PgbenchRun) -> list[str]:
-    count = {"client": wanted.clients, "jobs": wanted.clients, "transactions": wanted.transactions}
+    count = {"client": wanted.clients, "jobs": min(wanted.clients, _THREADS)}
+    if wanted.seconds is None:
+        count["transactions"] = wanted.transactions
+    else:
+        count["time"] = wanted.seconds
     return [
         *("--no-vacuum", "--protocol=prepared", f"--file={SCRIPTS / wanted.script}"),
         *(f"--{option}={number}" for option, number in count.items()),
