@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import bulk, drain, machine, orders, stream, webhooks
+from benchmarks import bulk, claimers, drain, enqueue, machine, orders, stream, webhooks
 from benchmarks.pgbench import PgbenchError
 from benchmarks.plots import write_plots
 from benchmarks.report import as_json, as_markdown
@@ -20,14 +20,16 @@ SCENARIOS = {
     scenario.name: scenario
     for scenario in (
         bulk.SCENARIO,
+        claimers.SCENARIO,
         drain.SCENARIO,
+        enqueue.SCENARIO,
         orders.SCENARIO,
         stream.SCENARIO,
         webhooks.SCENARIO,
     )
 }
 # What `quick` stands for: about two minutes, for daily use.
-DAILY = ("drain", "bulk")
+DAILY = ("drain", "enqueue", "bulk", "claimers")
 
 
 def main(arguments: Sequence[str]) -> None:

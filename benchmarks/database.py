@@ -21,12 +21,13 @@ from jobengine import JobEngine
 
 JOB_TYPE = "noop"
 PAYLOAD_BYTES = 100
+PAD = "x" * (PAYLOAD_BYTES - 24)
 RESULT = '{"ok": true}'
 
 _TABLES = "job, ready, lease, ended, failure, live_key, waiting"
 _ENQUEUE_AT_ONCE = 10_000
 # {"n": 100001, "pad": "xx…"}: as long in every job.
-_PAYLOAD = f"""jsonb_build_object('n', 100000 + g, 'pad', repeat('x', {PAYLOAD_BYTES - 24}))"""
+_PAYLOAD = f"""jsonb_build_object('n', 100000 + g, 'pad', repeat('x', {len(PAD)}))"""
 _QUIET_SECONDS = 30.0
 
 
