@@ -9,7 +9,19 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import bulk, claimers, drain, enqueue, machine, orders, stream, webhooks
+from benchmarks import (
+    bulk,
+    claimers,
+    drain,
+    enqueue,
+    latency,
+    machine,
+    orders,
+    stream,
+    tenants,
+    wait,
+    webhooks,
+)
 from benchmarks.pgbench import PgbenchError
 from benchmarks.plots import write_plots
 from benchmarks.report import as_json, as_markdown
@@ -23,13 +35,16 @@ SCENARIOS = {
         claimers.SCENARIO,
         drain.SCENARIO,
         enqueue.SCENARIO,
+        latency.SCENARIO,
+        wait.SCENARIO,
+        tenants.SCENARIO,
         orders.SCENARIO,
         stream.SCENARIO,
         webhooks.SCENARIO,
     )
 }
 # What `quick` stands for: about two minutes, for daily use.
-DAILY = ("drain", "enqueue", "bulk", "claimers")
+DAILY = ("drain", "enqueue", "bulk", "latency", "claimers")
 
 
 def main(arguments: Sequence[str]) -> None:
