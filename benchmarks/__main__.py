@@ -10,13 +10,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from benchmarks import (
+    backlog,
     bulk,
     claimers,
     drain,
     enqueue,
+    horizon,
     latency,
     machine,
     orders,
+    settle,
     stream,
     tenants,
     wait,
@@ -31,13 +34,16 @@ from benchmarks.server import serve
 SCENARIOS = {
     scenario.name: scenario
     for scenario in (
-        bulk.SCENARIO,
-        claimers.SCENARIO,
-        drain.SCENARIO,
         enqueue.SCENARIO,
+        bulk.SCENARIO,
+        drain.SCENARIO,
         latency.SCENARIO,
         wait.SCENARIO,
+        claimers.SCENARIO,
+        settle.SCENARIO,
         tenants.SCENARIO,
+        backlog.SCENARIO,
+        horizon.SCENARIO,
         orders.SCENARIO,
         stream.SCENARIO,
         webhooks.SCENARIO,

@@ -102,6 +102,20 @@ class Database:
                 f"result, ended, held, waiting): {found}"
             )
 
+    def ended(self) -> int:
+        """Return how many jobs have ended; refuse a job that is nowhere, or in two places."""
+        with psycopg.connect(self.admin_url, autocommit=True) as admin:
+            row = admin.execute(
+                "select (select count(*) from jobengine.ended),"
+                " (select count(*) from jobengine.lease) + (select count(*) from jobengine.ready),"
+                " (select count(*) from jobengine.job)"
+            ).fetchone()
+        assert row is not None
+        ended, others, jobs = row
+        if ended + others != jobs:
+            raise AssertionError(f"of {jobs} jobs {ended} have ended and {others} have not")
+        return int(ended)
+
     @contextmanager
     def measure(self) -> Iterator[Usage]:
         """Yield what is filled in when the block has ended and its connections are gone.
