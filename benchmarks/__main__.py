@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks import bulk, drain, machine, orders, stream, webhooks
+from benchmarks import bulk, drain, longpoll, machine, orders, stream, webhooks
 from benchmarks.pgbench import PgbenchError
 from benchmarks.report import as_json, as_markdown
 from benchmarks.scenario import Lab
@@ -19,6 +19,7 @@ SCENARIOS = {
     for scenario in (
         bulk.SCENARIO,
         drain.SCENARIO,
+        longpoll.SCENARIO,
         orders.SCENARIO,
         stream.SCENARIO,
         webhooks.SCENARIO,
