@@ -112,13 +112,12 @@ def allowed(size: Size) -> Size:
 def settle(target: Database, count: int) -> Sequence[Known]:
     """Add users, and their agents with keys."""
     with psycopg.connect(target.admin_url) as conn:
-        users = [
-            conn.execute("select public.user_add(%s)", [f"{n}@example.org"]).fetchone()
-            for n in range(min(USERS, count))
-        ]
+        users = conn.execute(
+            "select public.user_add(n || '@example.org') from generate_series(1, %s) n", [USERS]
+        ).fetchall()
         agents = [
-            Known(uuid4(), user[0], f"fxa_{secrets.token_urlsafe(32)}")
-            for user, _ in zip(itertools.cycle(users), range(count), strict=False)
+            Known(uuid4(), user_id, f"fxa_{secrets.token_urlsafe(32)}")
+            for (user_id,) in itertools.islice(itertools.cycle(users), count)
         ]
         with conn.cursor() as cursor:
             cursor.executemany(

@@ -71,13 +71,15 @@ class Agent(asyncio.Protocol):
 async def connect(address: str, wait: float, agents: list[tuple[str, str]], heard: Heard) -> None:
     """Connect all, a few at a time."""
     parts = urlsplit(address)
+    host, port = str(parts.hostname), parts.port
+    assert port
     limit = asyncio.Semaphore(AT_ONCE)
     loop = asyncio.get_running_loop()
 
     async def one(agent_id: str, key: str) -> None:
         ask = _ASK.format(agent_id=agent_id, wait=wait, host=parts.netloc, key=key).encode()
         async with limit:
-            await loop.create_connection(lambda: Agent(ask, heard), parts.hostname, parts.port)
+            await loop.create_connection(lambda: Agent(ask, heard), host, port)
 
     await asyncio.gather(*(one(*agent) for agent in agents))
 
