@@ -133,10 +133,8 @@ class Parking(HttpProtocol):
         super().connection_lost(exc)
 
     def shutdown(self) -> None:
-        """Answer before the connection ends: the service has ended every poll."""
-        if self._asked is not None and self._came() is None:
-            self._say_no_jobs(closing=True)
-        elif self._asked is not None:
+        """Let whoever is only being looked up be answered before the connection ends."""
+        if self._asked is not None:
             self._go_on()
         super().shutdown()
 
@@ -174,12 +172,16 @@ class Parking(HttpProtocol):
     def _wait(self, asked: Asked, agent: Agent) -> None:
         self._service.presence.seen(agent.agent_id)
         self._waiter = self._service.longpoll.poll(
-            agent, seconds=patience(asked.wait), request_id=asked.request_id
+            agent,
+            seconds=patience(asked.wait),
+            request_id=asked.request_id,
+            told=self._answered,
         )
-        self._waiter.answer.add_done_callback(self._answered)
+        if self._waiter.answer.done():
+            self._answered()
 
-    def _answered(self, answer: asyncio.Future[Any]) -> None:
-        if self._waiter is None or self._waiter.answer is not answer or answer.cancelled():
+    def _answered(self) -> None:
+        if self._waiter is None:
             return
         if self._came() is None:
             self._say_no_jobs()
@@ -195,6 +197,8 @@ class Parking(HttpProtocol):
     def _end(self) -> Waiter | None:
         """Let nothing wait here any more; return what did."""
         waiter, self._waiter, self._asked = self._waiter, None, None
+        if waiter is not None:
+            waiter.told = None
         return waiter
 
     def _go_on(self) -> None:
@@ -208,7 +212,7 @@ class Parking(HttpProtocol):
         super().data_received(asked.data)
         self.app_state = state
 
-    def _say_no_jobs(self, *, closing: bool = False) -> None:
+    def _say_no_jobs(self) -> None:
         self._end()
         self._service.metrics.request("GET", ROUTE, 200, time.monotonic() - self._began)
         if self.transport.is_closing():
@@ -219,11 +223,11 @@ class Parking(HttpProtocol):
             (b"content-type", b"application/json"),
             (b"x-request-id", uuid4().hex.encode()),
         ]
-        if closing:
+        if self._service.longpoll.closed:  # and soon this connection
             headers.append((b"connection", b"close"))
         lines = b"".join(b"%s: %s\r\n" % header for header in headers)
         self.transport.write(b"HTTP/1.1 200 OK\r\n" + lines + b"\r\n" + _NO_JOBS)
         self.server_state.total_requests += 1
-        self.timeout_keep_alive_task = self.loop.call_later(
+        self.timeout_keep_alive_task = self._service.longpoll.wheel.later(  # type: ignore[assignment]
             self.timeout_keep_alive, self.timeout_keep_alive_handler
         )
