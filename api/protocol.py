@@ -5,12 +5,20 @@ What ASGI offers to see whether a client is still there is a task per request th
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 HEAD_BYTES = 64 * 1024
-CYCLE = "cycle"  # in the scope's state: uvicorn's request and response
+CLIENT = "client"  # in the state of each request
+
+
+@dataclass(slots=True)
+class Client:
+    """Who is at the other end of a connection."""
+
+    gone: bool = False
 
 
 class Http(HttpToolsProtocol):
@@ -23,6 +31,12 @@ class Http(HttpToolsProtocol):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._unread = 0  # bytes since something was complete
+        self._client = Client()
+        self.app_state = {**self.app_state, CLIENT: self._client}
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._client.gone = True
+        super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         self._unread += len(data)
@@ -33,8 +47,6 @@ class Http(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._unread = 0
         super().on_headers_complete()
-        if self.cycle is not None:
-            self.cycle.scope["state"][CYCLE] = self.cycle
 
     def on_body(self, body: bytes) -> None:
         self._unread = 0

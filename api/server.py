@@ -13,7 +13,7 @@ import uvicorn
 from starlette.applications import Starlette
 
 from api.app import create_app
-from api.protocol import Http
+from api.parking import Parking
 from api.service import Service
 from api.settings import Settings
 from api.stream.protocol import Link
@@ -34,7 +34,7 @@ class Server(uvicorn.Server):
             app,
             host=settings.host,
             port=settings.port,
-            http=Http,
+            http=Parking,
             access_log=False,  # it prints whole URLs; api.middleware logs without secrets
             server_header=False,
             timeout_graceful_shutdown=GRACE_SECONDS,
@@ -84,7 +84,7 @@ def serve(settings: Settings, beside: Beside | None = None) -> None:
 def run(app: Starlette, settings: Settings, beside: Beside | None = None) -> None:
     """Serve the application in the service's way."""
     # What the lines do not show is not looked up for each: the file, line, thread and process.
-    logging._srcfile = None  # type: ignore[attr-defined]  # noqa: SLF001 - as `logging` documents
+    logging._srcfile = None  # noqa: SLF001 - as `logging` documents
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     logging.getLogger("jobengine").setLevel(logging.WARNING)

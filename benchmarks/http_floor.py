@@ -32,8 +32,8 @@ def main() -> None:
     async def one(_: Request) -> JSONResponse:
         async with pool.connection() as conn:
             cursor = await conn.execute("select 1")
-            row = await cursor.fetchone()
-        return JSONResponse({"one": row[0]})
+            found = await cursor.fetchall()
+        return JSONResponse({"one": found[0][0]})
 
     run(Starlette(routes=[Route("/", one)], lifespan=lifespan), settings)
 

@@ -153,7 +153,7 @@ def reports(line: AgentLine, jobs: Sequence[Mapping[str, object]]) -> Script:
 
 
 def _claims(line: AgentLine, into: list[Mapping[str, object]], count: int) -> Script:
-    for _ in range(count):
+    while len(into) < count:
         into.append(orjson.loads((yield line.claim(ack=True))))
 
 

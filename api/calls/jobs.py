@@ -72,7 +72,7 @@ async def agent_claim(conn: Connection, *, requests: str) -> list[Job]:
 
 
 async def agent_start(
-    conn: Connection, *, agent_ids: Sequence[UUID], leases: Sequence[Held]
+    conn: Connection, *, agent_ids: Sequence[UUID], leases: Sequence[Held], brief: bool = False
 ) -> list[Started]:
     return await service_rows(
         conn,
@@ -80,4 +80,5 @@ async def agent_start(
         """select * from public.agent_start(p_agent_ids => %(agent_ids)s,
             p_job_ids => %(job_ids)s, p_lease_epochs => %(lease_epochs)s)""",
         {"agent_ids": array(agent_ids), **lease_arguments(leases)},
+        brief=brief,
     )

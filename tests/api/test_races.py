@@ -21,6 +21,7 @@ from api.endpoint import Call
 from api.errors import Problem
 from api.keys import AgentKeys
 from api.metrics import Metrics
+from api.protocol import Client
 from api.service import Service, running
 from api.settings import Settings
 from jobengine import Job
@@ -56,12 +57,6 @@ async def claimed(service: Service, agent: Agent, request_id: UUID | None = None
     return job
 
 
-async def client_gone() -> asyncio.Task[None]:
-    gone = asyncio.create_task(asyncio.sleep(0))
-    await gone
-    return gone
-
-
 async def in_thread(work: Callable[..., Any], *values: Any) -> Any:
     return await asyncio.to_thread(work, *values)
 
@@ -74,7 +69,7 @@ def test_a_job_whose_client_left_before_the_answer_waits_again(
     async def work(service: Service) -> None:
         job = await claimed(service, agent)
         await agent_jobs._hand_over(
-            service, await let_in(service, agent), job, await client_gone(), ack=False
+            service, await let_in(service, agent), job, Client(gone=True), ack=False
         )
 
     inside(work)
@@ -92,7 +87,7 @@ def test_a_begun_order_asked_for_again_stays_begun_when_the_client_leaves(
         again = await claimed(service, agent, request_id)
         assert again.lease_epoch == begun["lease_epoch"]
         answer = await agent_jobs._hand_over(
-            service, await let_in(service, agent), again, await client_gone(), ack=False
+            service, await let_in(service, agent), again, Client(gone=True), ack=False
         )
         assert answer == agent_jobs.NO_JOBS
 
