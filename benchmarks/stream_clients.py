@@ -58,7 +58,7 @@ class Client:
     def say(self, message: object) -> None:
         """Send a text frame, masked with nothing."""
         text = json.dumps(message).encode()
-        self.socket.sendall(bytes([0x81, 0x80 | len(text), 0, 0, 0, 0]) + text)
+        self.socket.sendall(struct.pack("!BBHI", 0x81, 0x80 | _EXTENDED, len(text), 0) + text)
 
     def ticks(self) -> list[tuple[int, float]]:
         """Return number and time of every tick."""
@@ -111,13 +111,13 @@ def listen(clients: list[Client]) -> None:
                 poll.unregister(file)
 
 
-def main(url: str, count: int, stalled_url: str, stalled: int, also: str) -> None:
+def main(url: str, count: int, stalled_url: str, stalled: int, watched: list[str]) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 2 * count + 100)), hard))
     clients = connect(url, count, stalls=False)
     stuck = connect(stalled_url, stalled, stalls=True)
-    for client in stuck:
-        client.say({"action": "subscribe", "instruments": [also]})
+    for client in clients + stuck:
+        client.say({"action": "subscribe", "instruments": watched})
     print("ready", flush=True)
     listen(clients)
     print(json.dumps([client.ticks() for client in clients]), flush=True)
@@ -130,5 +130,5 @@ if __name__ == "__main__":
     parser.add_argument("count", type=int)
     parser.add_argument("stalled_url")
     parser.add_argument("stalled", type=int)
-    parser.add_argument("also", help="what those who stall watch as well")
+    parser.add_argument("watched", nargs="+", help="what all of them watch")
     main(**vars(parser.parse_args()))
