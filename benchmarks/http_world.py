@@ -23,11 +23,11 @@ from benchmarks.database import Database, database
 from benchmarks.http_load import Load, Script, load, request
 from benchmarks.progress import say
 from benchmarks.report import Column, Ratio, Sample
+from benchmarks.rounds import Against
 from benchmarks.scenario import Lab
 from benchmarks.service import SECRET, process, service
 
 CONNECTIONS = 32
-SECONDS = 3.0
 FLOOR = "SELECT 1"
 COLUMNS = (
     Column("per_second", "requests/s"),
@@ -169,7 +169,7 @@ def rounds(
     lab: Lab, name: str, cases: Mapping[str, Callable[[World, float], Sample]]
 ) -> dict[str, list[Sample]]:
     """Measure the yardstick and each case once per run, in turn, after a first go unmeasured."""
-    seconds = 0.3 if lab.quick else SECONDS
+    seconds = lab.seconds(full=3.0, daily=1.0, quick=0.3)
     samples: dict[str, list[Sample]] = {case: [] for case in cases}
     with world(lab) as running:
         for measured in cases.values():
@@ -181,14 +181,16 @@ def rounds(
     return samples
 
 
-def ratio(samples: Mapping[str, Sequence[Sample]], case: str, aim: float | None = None) -> Ratio:
+def ratio(
+    samples: Mapping[str, Sequence[Sample]],
+    case: str,
+    *,
+    aim: float | None = None,
+    floor: float | None = None,
+) -> Ratio:
     """Return the rate of the case against the yardstick's of the same run."""
-    pairs = zip(samples[case], samples[FLOOR], strict=True)
-    return Ratio(
-        f"{case} / {FLOOR}",
-        [(a["per_second"] or 0.0) / (b["per_second"] or 1.0) for a, b in pairs],
-        aim,
-    )
+    against = Against(case, FLOOR, "per_second", floor=floor, aim=aim)
+    return against.ratio(samples)
 
 
 def _figures(found: Load, used: Sequence[float | None]) -> Sample:
