@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from typing import Any
 
 import orjson
 import pytest
@@ -15,8 +16,10 @@ from benchmarks.stream_clients import Client
 
 @pytest.mark.parametrize("size", [1, 3, 7, 100, 10_000])
 def test_a_tick_counts_when_its_last_byte_has_come(size: int) -> None:
-    ticks = [{"type": "tick", "pad": "x" * pad, "data": {"bid": 10 + pad}} for pad in (0, 90, 200)]
-    stream = b"".join(map(frame, [{"type": "subscribed"}, *ticks]))
+    ticks: list[dict[str, Any]] = [
+        {"type": "tick", "pad": "x" * pad, "data": {"bid": 10 + pad}} for pad in (0, 90, 200)
+    ]
+    stream = b"".join(frame(message) for message in [{"type": "subscribed"}, *ticks])
     client = Client.__new__(Client)
     pieces = [stream[at : at + size] for at in range(0, len(stream), size)]
     client.came = [(float(number), piece) for number, piece in enumerate(pieces)]
