@@ -7,46 +7,59 @@ have it, speaks of the lease that it holds now, or of its own last one where the
 from __future__ import annotations
 
 import asyncio
-import random
+import time
 from datetime import datetime
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api import calls, models
+from api import models, parking
 from api.endpoint import Call
 from api.errors import Problem, check
 from api.keys import Agent
-from api.longpoll import Waiter
+from api.longpoll import Waiter, patience
+from api.protocol import CLIENT, Client
 from api.service import Service
 from jobengine import Job, JobInfo, Lease, Outcome, Report
-from jobengine.records import Held, Started
 
-LONGEST_WAIT = 30.0
 NO_JOBS = models.NoJobs()
 
 
 async def next_job(call: Call) -> models.AgentJob | models.NoJobs | Response:
     """Hand out the next job, waiting for one as long as the agent likes, 30 seconds at most."""
     query: models.NextQuery = call.query
+    state = call.request.scope["state"]
+    client: Client = state[CLIENT]
+    begun: Waiter | None = state.get(parking.BEGUN)
+    until = begun.until if begun else time.monotonic() + patience(query.wait)
+    while True:
+        waiter = begun or call.service.longpoll.poll(
+            call.holder, seconds=max(0.0, until - time.monotonic()), request_id=query.request_id
+        )
+        begun = None
+        await _over(call, waiter)
+        if client.gone:
+            await call.service.longpoll.leave(waiter)  # nothing is lost
+            return NO_JOBS
+        if (job := waiter.answer.result()) is None:
+            return NO_JOBS
+        if not await call.service.keys.still(call.holder):
+            await call.service.longpoll.leave(waiter)
+            raise Problem("agent_key_revoked")
+        if found := await _hand_over(call.service, call.holder, job, client, ack=query.ack):
+            return found
+
+
+async def _over(call: Call, waiter: Waiter) -> None:
+    """Return when the poll has its answer, or its client is gone."""
+    if waiter.answer.done():  # it waited at its connection
+        return
     gone = asyncio.create_task(_gone(call.request))
-    # Agents that came together, after a restart for example, do not go on coming together.
-    wait = min(query.wait, LONGEST_WAIT) * random.uniform(0.8, 1.0)  # noqa: S311
-    until = asyncio.get_running_loop().time() + wait
     try:
-        while True:
-            left = max(0.0, until - asyncio.get_running_loop().time())
-            waiter = call.service.longpoll.poll(
-                call.holder, seconds=left, request_id=query.request_id
-            )
-            job = await _outcome(call.service, waiter, gone)
-            if gone.done() or job is None:
-                return NO_JOBS
-            if not await call.service.keys.still(call.holder):
-                await call.service.longpoll.leave(waiter)
-                raise Problem("agent_key_revoked")
-            if found := await _hand_over(call.service, call.holder, job, gone, ack=query.ack):
-                return found
+        await asyncio.wait((waiter.answer, gone), return_when=asyncio.FIRST_COMPLETED)
+    except asyncio.CancelledError:
+        await call.service.longpoll.leave(waiter)
+        raise
     finally:
         gone.cancel()
 
@@ -57,21 +70,8 @@ async def _gone(request: Request) -> None:
         pass
 
 
-async def _outcome(service: Service, waiter: Waiter, gone: asyncio.Task[None]) -> Job | None:
-    """Return what the poll brings; None where its client leaves first, and nothing is lost."""
-    try:
-        await asyncio.wait((waiter.answer, gone), return_when=asyncio.FIRST_COMPLETED)
-    except asyncio.CancelledError:
-        await service.longpoll.leave(waiter)
-        raise
-    if gone.done():
-        await service.longpoll.leave(waiter)
-        return None
-    return waiter.answer.result()
-
-
 async def _hand_over(
-    service: Service, agent: Agent, job: Job, gone: asyncio.Task[None], *, ack: bool
+    service: Service, agent: Agent, job: Job, client: Client, *, ack: bool
 ) -> models.AgentJob | models.NoJobs | None:
     """Begin the job for an agent that will not do so itself, as the last act before the answer.
 
@@ -81,26 +81,17 @@ async def _hand_over(
     """
     lease_expires_at = job.lease_expires_at
     if not ack:
-        started = await _begun(service, agent, job)
+        started = await service.starts.begin(agent.agent_id, job)
         if started.verdict not in {"ok", "duplicate"}:
             return None
         lease_expires_at = started.lease_expires_at or lease_expires_at
-        if gone.done():
+        if client.gone:
             if started.verdict == "ok":
                 await _put_back(service, job)
             return NO_JOBS
     service.metrics.jobs_delivered += 1
     service.handed.note(job, agent.agent_id)
     return _agent_job(job, lease_expires_at, begun=not ack or job.started_at is not None)
-
-
-async def _begun(service: Service, agent: Agent, lease: Held) -> Started:
-    """Begin the job, and note of an order that it is on its way to the terminal."""
-    async with service.engine.connection() as conn:
-        started = await calls.agent_start(conn, agent_id=agent.agent_id, lease=lease)
-    if service.engine.meter is not None:
-        service.engine.meter.leases([started])
-    return started
 
 
 async def _put_back(service: Service, job: Job) -> None:
@@ -129,7 +120,7 @@ def _agent_job(job: Job, lease_expires_at: datetime, *, begun: bool) -> models.A
 async def start(call: Call) -> models.Started:
     """Begin the work on a job that was claimed with ack=1."""
     lease = await _lease(call)
-    started = await _begun(call.service, call.holder, lease)
+    started = await call.service.starts.begin(call.holder.agent_id, lease)
     check(started.verdict)
     return models.Started(
         job_id=lease.job_id,

@@ -14,6 +14,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 
+from api.dispatch import Dispatch
 from api.errors import Problem
 from api.metrics import Metrics
 from api.middleware import RECORD, AccessLog, BodyLimit
@@ -38,6 +39,7 @@ def create_app(settings: Settings) -> Starlette:
     While it runs, `app.state.service` is what it runs; `close_polls` of it ends the waiting.
     """
     metrics = Metrics()
+    served = routes()
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[State]:
@@ -46,9 +48,9 @@ def create_app(settings: Settings) -> Starlette:
             yield {"service": service}
 
     app = Starlette(
-        routes=[*routes(), ROUTE],
+        routes=[*served, ROUTE],
         lifespan=lifespan,
-        middleware=_middleware(settings, metrics),
+        middleware=[*_middleware(settings, metrics), Middleware(Dispatch, served)],
         exception_handlers={HTTPException: _refused_by_router},
     )
     app.state.openapi = document(ENDPOINTS, version("jobengine"))
@@ -71,7 +73,9 @@ def _middleware(settings: Settings, metrics: Metrics) -> list[Middleware]:
             "X-Total-Count",
         ],
     )
-    return [Middleware(AccessLog, metrics), cors, Middleware(BodyLimit)]
+    # Nobody's browser may call: then no answer needs to differ by its origin.
+    allowed = [cors] if settings.cors_origins else []
+    return [Middleware(AccessLog, metrics), *allowed, Middleware(BodyLimit)]
 
 
 async def _refused_by_router(request: Request, error: Exception) -> Response:

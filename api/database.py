@@ -29,6 +29,7 @@ _AS = (
     " set_config('request.jwt.claim.sub', %s, true)"
 )
 _SERVICE = ("service_role", '{"role":"service_role"}', "")
+_AS_BRIEF = _AS + ", set_config('lock_timeout', '50ms', true)"
 _AS_USER = _AS + ", set_config('statement_timeout', %s, true)"
 USER_STATEMENT = "8s"  # what a user's statement may take; then the answer is `busy`
 
@@ -78,12 +79,22 @@ async def as_user(pool: Pool, claims: Mapping[str, Any]) -> AsyncIterator[Connec
 
 
 async def service_rows(
-    conn: Connection, kind: type[R], query: LiteralString, values: Mapping[str, Any]
+    conn: Connection,
+    kind: type[R],
+    query: LiteralString,
+    values: Mapping[str, Any],
+    *,
+    brief: bool = False,
 ) -> list[R]:
-    """Return the rows of one call of the service's own, in one round trip for all of it."""
+    """Return the rows of one call of the service's own, in one round trip for all of it.
+
+    A `brief` one waits 50 ms for a lock at most, then fails and has done nothing.
+
+    What goes through a pipeline before its end is one transaction without BEGIN and COMMIT.
+    """
     async with conn.cursor(row_factory=args_row(kind)) as cursor:
-        async with conn.pipeline(), conn.transaction():
-            await conn.execute(_AS, _SERVICE)
+        async with conn.pipeline():
+            await conn.execute(_AS_BRIEF if brief else _AS, _SERVICE)
             await cursor.execute(query, values, binary=True)
         return await cursor.fetchall()
 

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, TypeAlias
+from urllib.parse import parse_qsl
 from uuid import UUID
 
 import orjson
@@ -21,7 +22,7 @@ from starlette.responses import Response
 
 from api.errors import Problem, field_errors, from_error, invalid
 from api.keys import Agent
-from api.middleware import RECORD
+from api.middleware import RECORD, header
 from api.models import plain
 from api.service import Service
 from api.tokens import User
@@ -186,7 +187,7 @@ async def _authorised(
 
 
 async def _user(request: Request, service: Service) -> User:
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    scheme, _, token = header(request.scope, b"authorization").partition(" ")
     if scheme.lower() != "bearer" or not token:
         raise Problem("token_invalid")
     return await service.tokens.user(token.strip())
@@ -194,14 +195,15 @@ async def _user(request: Request, service: Service) -> User:
 
 async def _agent(request: Request, service: Service, agent_id: UUID) -> Agent:
     address = request.client.host if request.client else "-"
-    key = request.headers.get("x-agent-key", "")
+    key = header(request.scope, b"x-agent-key")
     agent = await service.keys.agent(agent_id, key, address)
     service.presence.seen(agent_id)
     return agent
 
 
 def _query(model: type[BaseModel], request: Request) -> Any:
-    values = dict(request.query_params)
+    text = request.scope["query_string"].decode("latin-1")
+    values = dict(parse_qsl(text, keep_blank_values=True))
     if any("\x00" in text for text in values.values()):
         raise invalid("query", "text without NUL characters")
     return _checked(model, values)

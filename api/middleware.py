@@ -11,7 +11,6 @@ import time
 from dataclasses import dataclass
 from uuid import uuid4
 
-from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.errors import Problem
@@ -55,7 +54,8 @@ class AccessLog:
         async def noting(message: Message) -> None:
             if message["type"] == "http.response.start":
                 record.status = message["status"]
-                MutableHeaders(scope=message)["X-Request-ID"] = record.request_id
+                name = (b"x-request-id", record.request_id.encode())
+                message["headers"] = [*message.get("headers", ()), name]
             await send(message)
 
         try:
@@ -77,8 +77,16 @@ _METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 
 def _request_id(scope: Scope) -> str:
     """Return the id that the client or its proxy gave, if it is one, else a new one."""
-    given = Headers(scope=scope).get("x-request-id", "")
+    given = header(scope, b"x-request-id")
     return given if _REQUEST_ID.fullmatch(given) else uuid4().hex
+
+
+def header(scope: Scope, name: bytes) -> str:
+    """Return the first header of that name, which is in small letters; without one, nothing."""
+    for found, value in scope["headers"]:
+        if found == name:
+            return str(value, "latin-1")
+    return ""
 
 
 class BodyLimit:
@@ -95,9 +103,12 @@ class BodyLimit:
         if scope["type"] != "http" or scope["path"].startswith(WEBHOOKS):
             await self._app(scope, receive, send)
             return
-        announced = Headers(scope=scope).get("content-length", "0")
-        if not announced.isdigit() or int(announced) > self._limit:
+        announced = header(scope, b"content-length")
+        if announced and (not announced.isdigit() or int(announced) > self._limit):
             await _refuse(scope, receive, send)
+            return
+        if not header(scope, b"transfer-encoding"):
+            await self._app(scope, receive, send)  # no more comes than is announced
             return
         came = 0
 

@@ -13,6 +13,7 @@ import uvicorn
 from starlette.applications import Starlette
 
 from api.app import create_app
+from api.parking import Parking
 from api.service import Service
 from api.settings import Settings
 from api.stream.protocol import Link
@@ -33,6 +34,7 @@ class Server(uvicorn.Server):
             app,
             host=settings.host,
             port=settings.port,
+            http=Parking,
             access_log=False,  # it prints whole URLs; api.middleware logs without secrets
             server_header=False,
             timeout_graceful_shutdown=GRACE_SECONDS,
@@ -76,9 +78,17 @@ class Server(uvicorn.Server):
 
 def serve(settings: Settings, beside: Beside | None = None) -> None:
     """Serve until a signal ends it, with what runs beside."""
+    run(create_app(settings), settings, beside)
+
+
+def run(app: Starlette, settings: Settings, beside: Beside | None = None) -> None:
+    """Serve the application in the service's way."""
+    # What the lines do not show is not looked up for each: the file, line, thread and process.
+    logging._srcfile = None  # noqa: SLF001 - as `logging` documents
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     logging.getLogger("jobengine").setLevel(logging.WARNING)
-    server = Server(create_app(settings), settings, beside)
+    server = Server(app, settings, beside)
     server.run()
     if server.failure is not None:
         raise server.failure

@@ -19,6 +19,7 @@ from api.presence import Presence
 from api.redis_store import RedisStore
 from api.settings import Settings
 from api.spool import Spool
+from api.starts import Starts
 from api.stream import PriceStream
 from api.tokens import Tokens
 from jobengine import Counters, Housekeeping, JobEngine
@@ -45,6 +46,7 @@ class Service:
     longpoll: LongPoll
     intake: Intake
     handed: Handed
+    starts: Starts
     stream: PriceStream
 
     def forget(self, agent_id: UUID | None) -> None:
@@ -86,7 +88,7 @@ def _service(settings: Settings, metrics: Metrics, pool: Pool, engine: JobEngine
         failures=settings.key_failures,
         announced=lambda: redis.hearing,
     )
-    longpoll = LongPoll(engine)
+    longpoll = LongPoll(engine, keys.renew)
     metrics.waiting = lambda: longpoll.waiting
     tokens = Tokens(settings)
     stream = PriceStream(settings, pool, redis, tokens)
@@ -103,6 +105,7 @@ def _service(settings: Settings, metrics: Metrics, pool: Pool, engine: JobEngine
         longpoll=longpoll,
         intake=Intake(pool, Spool(redis.client), metrics, settings.webhook_per_minute),
         handed=Handed(),
+        starts=Starts(engine),
         stream=stream,
     )
 

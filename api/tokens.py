@@ -7,9 +7,11 @@ with a public key as if that were a secret.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 import time
 import urllib.request
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -28,6 +30,7 @@ log = logging.getLogger("api.tokens")
 AUDIENCE = ROLE = "authenticated"
 REQUIRED = ["exp", "aud", "sub", "role"]
 LONGEST_TOKEN = 8192
+KEPT_TOKENS = 10_000
 
 JWKS_BYTES = 65536
 JWKS_KEYS = 20
@@ -46,42 +49,78 @@ class User:
     expires: float  # seconds since 1970
 
 
+@dataclass(frozen=True, slots=True)
+class _Verified:
+    """Whom a token named, and with which key it was verified; only those of a JWKS have an id."""
+
+    user: User
+    key_id: str | None
+    key: Any
+
+
 class Tokens:
-    """Verifies tokens; raises the problem `token_invalid`, and nothing about why."""
+    """Verifies tokens; raises the problem `token_invalid`, and nothing about why.
+
+    A token that was verified is known by its digest as long as it is valid, and as long as its key
+    is: verifying it anew took 100 of 770 microseconds of a small request.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._secret = settings.jwt_secret
         self._issuer = settings.jwt_issuer
         self._keys = Keys(_fetcher(settings.jwks_url)) if settings.jwks_url else None
+        self._verified: OrderedDict[bytes, _Verified] = OrderedDict()
 
     async def user(self, token: str) -> User:
         """Return the user of a valid token."""
+        if len(token) > LONGEST_TOKEN:
+            raise Problem("token_invalid")
+        digest = hashlib.sha256(token.encode()).digest()
+        if (known := self._verified.get(digest)) is not None and await self._valid(known):
+            return known.user
+        self._verified.pop(digest, None)
+        verified = await self._verify(token)
+        self._verified[digest] = verified
+        while len(self._verified) > KEPT_TOKENS:
+            self._verified.popitem(last=False)
+        return verified.user
+
+    async def _valid(self, known: _Verified) -> bool:
+        """Tell whether it would be verified again: its time is not over, its key still stands."""
+        if int(known.user.expires) <= time.time():
+            return False
+        if known.key_id is None:
+            return True
+        return self._keys is not None and await self._keys.get(known.key_id) is known.key
+
+    async def _verify(self, token: str) -> _Verified:
         try:
-            if len(token) > LONGEST_TOKEN:
-                raise Problem("token_invalid")
-            algorithm, key = await self._key(jwt.get_unverified_header(token))
+            header = jwt.get_unverified_header(token)
+            algorithm, key_id, key = await self._key(header)
             claims = jwt.decode(
                 token,
-                key,
+                key.key if isinstance(key, jwt.PyJWK) else key,
                 algorithms=[algorithm],
                 audience=AUDIENCE,
                 issuer=self._issuer,
                 options={"require": REQUIRED},
             )
-            return _user(claims)
+            return _Verified(_user(claims), key_id, key)
         except (jwt.PyJWTError, ValueError) as error:
             raise Problem("token_invalid") from error
 
-    async def _key(self, header: Mapping[str, Any]) -> tuple[str, Any]:
+    async def _key(self, header: Mapping[str, Any]) -> tuple[str, str | None, Any]:
+        """Return the algorithm, the key's id where it is one of a JWKS, and the key."""
         algorithm = header.get("alg")
         if algorithm == "HS256" and self._secret:
-            return "HS256", self._secret
+            return "HS256", None, self._secret
         if self._keys is None or algorithm not in _ALGORITHMS.values():
             raise Problem("token_invalid")
-        key = await self._keys.get(str(header.get("kid")))
+        key_id = str(header.get("kid"))
+        key = await self._keys.get(key_id)
         if key is None or _ALGORITHMS.get(key.key_type or "") != algorithm:
             raise Problem("token_invalid")
-        return str(algorithm), key.key
+        return str(algorithm), key_id, key
 
 
 def issue(secret: str, user_id: UUID, email: str, seconds: float) -> str:

@@ -9,8 +9,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, replace
+from http import HTTPStatus
+from http.client import HTTPConnection
 from itertools import pairwise
 from pathlib import Path
 from statistics import quantiles
@@ -31,10 +33,11 @@ from benchmarks.scenario import Lab, Scenario
 from benchmarks.service import SECRET, process, service
 
 QUESTION = (
-    "An agent pushes ticks of one instrument over HTTP; how long until every WebSocket client has "
-    "them? Ours: one `python -m api serve`, which takes the pushes too. Naive: one process that "
-    "does `for ws in watchers: await ws.send_text(…)`, in the same uvicorn. Stalled clients watch "
-    "another instrument and read nothing."
+    "An agent pushes ticks over HTTP, of one instrument or of several at once; how long until "
+    "every WebSocket client has them? Ours: one `python -m api serve`, which takes the pushes too. "
+    "Naive: one process that does `for ws in watchers: await ws.send_text(…)`, in the same "
+    "uvicorn. Queue: the same with a queue and a task per client. Stalled clients watch another "
+    "instrument as well, of which more came than their connections take, and read nothing."
 )
 COLUMNS = (
     Column("p50_ms", "p50 ms", digits=1),
@@ -45,8 +48,10 @@ COLUMNS = (
     Column("cpu_us", "server CPU µs/delivery", digits=1),
     Column("kib_per_client", "KiB/client", digits=1),
 )
-AIM_MS = 50.0
-PAIR, OTHER = "EURUSD", "STUFF"
+AIM_MS = 20.0  # p99 of 50,000 deliveries a second, with clients among them who do not read
+OURS, NAIVE, QUEUE = "ours", "naive", "queue"
+SANSIO, LEGACY = "websockets-sansio", "websockets"  # uvicorn's names
+OTHER = "STUFF"
 _SECONDS = 2.5
 _SETTLE_SECONDS = 0.5  # what is on its way arrives
 _STUFFING = 150  # batches of prices for those who stall, some milliseconds apart
@@ -55,28 +60,43 @@ _BATCH = 50
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """So many clients and ticks, on one of the two servers."""
+    """So many clients, each with so many ticks a second, on one of the servers."""
 
-    naive: bool
-    clients: int
+    server: str
+    clients: int  # those who stall are among them
     rate: int
+    instruments: int = 1  # a push holds a tick of each
     stalled: int = 0
+    websockets: str = SANSIO  # of the others; ours is built on it
 
     @property
     def name(self) -> str:
-        side = "naive" if self.naive else "ours"
+        """Return its line in the table."""
         stalled = f", {self.stalled} stalled" if self.stalled else ""
-        return f"{side}, {self.clients:,} clients, {self.rate} ticks/s{stalled}"
+        other = "" if self.websockets == SANSIO else f" ({self.websockets})"
+        ticks = f"{self.rate} ticks/s" + (f" of {self.instruments}" if self.instruments > 1 else "")
+        return f"{self.server}{other}, {self.clients:,} clients, {ticks}{stalled}"
 
-    def twin(self) -> Case:
-        """Return the same on the other server."""
-        return Case(not self.naive, self.clients, self.rate, self.stalled)
+    def on(self, server: str, websockets: str = SANSIO) -> Case:
+        """Return the same on another server."""
+        return replace(self, server=server, websockets=websockets)
+
+    @property
+    def watched(self) -> list[str]:
+        """Return the instruments."""
+        return [f"PAIR{number}" for number in range(self.instruments)]
 
 
-MANY = Case(naive=False, clients=1000, rate=10)
-BUSY = Case(naive=False, clients=1000, rate=50)
-STALLED = Case(naive=False, clients=1000, rate=10, stalled=5)
-CASES = [case for ours in (MANY, BUSY, STALLED) for case in (ours, ours.twin())]
+MANY = Case(OURS, clients=1000, rate=10)
+SINGLE = Case(OURS, clients=500, rate=100)
+BUSY = Case(OURS, clients=500, rate=100, instruments=10)
+FASTER = Case(OURS, clients=500, rate=150, instruments=10)
+STALLED = Case(OURS, clients=500, rate=100, instruments=10, stalled=50)
+CASES = [
+    *(MANY, MANY.on(NAIVE), SINGLE, SINGLE.on(QUEUE)),
+    *(BUSY, BUSY.on(QUEUE), FASTER, BUSY.on(NAIVE), BUSY.on(QUEUE, LEGACY)),
+    *(STALLED, STALLED.on(QUEUE), STALLED.on(NAIVE)),
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +135,8 @@ class Crowd:
         self._process = subprocess.Popen(
             [
                 *(sys.executable, "-m", "benchmarks.stream_clients"),
-                *(url.format(PAIR), str(case.clients), url.format(OTHER), str(case.stalled)),
+                *(url.format(case.watched[0]), str(case.clients - case.stalled)),
+                *(url.format(OTHER), str(case.stalled), *case.watched),
             ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -153,12 +174,12 @@ def measure(world: World, case: Case, seconds: float) -> Sample:
     """Start the case's server, let clients come, push, and ask what they heard."""
     with ExitStack() as stack:
         pid, address = stack.enter_context(service(world.database_url, world.redis_url))
-        http = stack.enter_context(httpx.Client(base_url=address))
+        agent = stack.enter_context(closing(HTTPConnection(address.removeprefix("http://"))))
         server = psutil.Process(pid)
-        if case.naive:
+        if case.server != OURS:
             pattern = f"prices:{world.agent_id}:*"
-            command = ("-m", "benchmarks.stream_naive", world.redis_url, pattern)
-            pid, address = stack.enter_context(process(*command))
+            command = ("-m", "benchmarks.stream_naive", case.server, case.websockets)
+            pid, address = stack.enter_context(process(*command, world.redis_url, pattern))
             server = psutil.Process(pid)
         memory = server.memory_info().rss
         crowd = Crowd(address, world.token, case)
@@ -166,10 +187,10 @@ def measure(world: World, case: Case, seconds: float) -> Sample:
         if case.stalled:
             stuff(world)
         cpu = sum(server.cpu_times()[:2])
-        pushed = push(world, http, case.rate, seconds)
+        pushed = push(world, agent, case, seconds)
         time.sleep(_SETTLE_SECONDS)
         cpu = sum(server.cpu_times()[:2]) - cpu
-        return figures(pushed, crowd.heard(), cpu, memory)
+        return figures(case, pushed, crowd.heard(), cpu, memory)
 
 
 def stuff(world: World) -> None:
@@ -185,20 +206,28 @@ def stuff(world: World) -> None:
             time.sleep(0.005)
 
 
-def push(world: World, http: httpx.Client, rate: int, seconds: float) -> list[float]:
+def push(world: World, agent: HTTPConnection, case: Case, seconds: float) -> list[float]:
     """Push ticks as an agent does; return when each push began."""
     path, headers = f"/api/v1/agents/{world.agent_id}/prices", {"X-Agent-Key": world.key}
+    pushes = case.rate / case.instruments
     began, pushed = time.monotonic(), []
-    for number in range(1, int(rate * seconds) + 1):
-        time.sleep(max(0.0, began + number / rate - time.monotonic()))
+    for number in range(1, int(pushes * seconds) + 1):
+        time.sleep(max(0.0, began + number / pushes - time.monotonic()))
         pushed.append(time.monotonic())
-        prices = {PAIR: {"bid": len(pushed), "ask": len(pushed)}}
-        http.post(path, json=prices, headers=headers).raise_for_status()
+        price = {"bid": len(pushed), "ask": len(pushed)}
+        agent.request("POST", path, json.dumps(dict.fromkeys(case.watched, price)), headers)
+        answer = agent.getresponse()
+        if answer.read() and answer.status != HTTPStatus.OK:
+            raise RuntimeError(f"a push was answered {answer.status}")
     return pushed
 
 
 def figures(
-    pushed: Sequence[float], heard: Sequence[Sequence[tuple[int, float]]], cpu: float, memory: int
+    case: Case,
+    pushed: Sequence[float],
+    heard: Sequence[Sequence[tuple[int, float]]],
+    cpu: float,
+    memory: int,
 ) -> Sample:
     """Return what the table shows; a tick that did not come has no latency."""
     since = pushed[0]
@@ -210,11 +239,11 @@ def figures(
     return {
         "p50_ms": parts[49] if parts else None,
         "p99_ms": parts[98] if parts else None,
-        "received_percent": 100 * len(latencies) / (len(pushed) * len(heard)),
+        "received_percent": 100 * len(latencies) / (len(pushed) * case.instruments * len(heard)),
         "gap_seconds": gap,
         "deliveries_per_second": len(latencies) / (pushed[-1] - since),
         "cpu_us": cpu / len(latencies) * 1e6 if latencies else None,
-        "kib_per_client": memory / len(heard) / 1024,
+        "kib_per_client": memory / case.clients / 1024,
     }
 
 
@@ -227,12 +256,16 @@ def _ratios(samples: dict[str, list[Sample]]) -> list[Ratio]:
     def values(case: Case, key: str) -> list[float]:
         return [float(s[key] or 0) for s in samples[case.name]]
 
-    p99 = values(MANY, "p99_ms")
-    ratios = [Ratio(f"{AIM_MS:g} ms / p99 of {MANY.name}", [AIM_MS / ms for ms in p99], 1.0)]
-    for case in (MANY, BUSY):
-        for key, what in (("p99_ms", "p99"), ("cpu_us", "server CPU per delivery")):
-            pairs = zip(values(case.twin(), key), values(case, key), strict=True)
-            ratios.append(Ratio(f"{case.twin().name} / ours, {what}", [a / b for a, b in pairs]))
+    p99 = values(STALLED, "p99_ms")
+    equal = zip(values(BUSY.on(QUEUE), "p99_ms"), values(FASTER, "p99_ms"), strict=True)
+    ratios = [
+        Ratio(f"{AIM_MS:g} ms / p99 of {STALLED.name}", [AIM_MS / ms for ms in p99], 1.0),
+        Ratio(f"p99 of {BUSY.on(QUEUE).name} / {FASTER.name}", [a / b for a, b in equal], 1.0),
+    ]
+    for case in (BUSY.on(QUEUE), BUSY.on(NAIVE), BUSY.on(QUEUE, LEGACY)):
+        pairs = zip(values(case, "cpu_us"), values(BUSY, "cpu_us"), strict=True)
+        name = f"{case.name} / ours, server CPU per delivery"
+        ratios.append(Ratio(name, [a / b for a, b in pairs]))
     return ratios
 
 

@@ -6,6 +6,7 @@ is what could not even be sent, or would arrive as something else.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeAlias
@@ -15,6 +16,8 @@ from jobengine import _db
 from jobengine.errors import InvalidArgument
 from jobengine.records import Held, NewJob, Report
 
+# A record's fields that are not None, by argument, as elements of PostgreSQL's arrays.
+Elements: TypeAlias = dict[str, str]
 _Check: TypeAlias = Callable[[Any, str, int], object]
 _INT32 = 2**31
 MAX_JSON_BYTES = 1024 * 1024
@@ -49,6 +52,40 @@ def finish_arguments(reports: Iterable[Report]) -> dict[str, str | None]:
 def lease_arguments(leases: Iterable[Held]) -> dict[str, str | None]:
     """Return `job_ids` and `lease_epochs`."""
     return _columns(list(leases), _LEASE)
+
+
+def job_elements(jobs: Iterable[NewJob]) -> list[Elements]:
+    """Return what `together` makes the arguments of `calls.enqueue` of."""
+    return [_elements(job, _NEW_JOB, item) for item, job in enumerate(jobs, 1)]
+
+
+def report_elements(reports: Iterable[Report]) -> list[Elements]:
+    """Return what `together` makes the arguments of `calls.finish` of."""
+    return [_elements(report, _REPORT, item) for item, report in enumerate(reports, 1)]
+
+
+def lease_elements(leases: Iterable[Held]) -> list[Elements]:
+    """Return what `together` makes `job_ids` and `lease_epochs` of."""
+    return [_elements(lease, _LEASE, item) for item, lease in enumerate(leases, 1)]
+
+
+def together(items: Sequence[Elements]) -> dict[str, str | None]:
+    """Return one array per argument that any of the items has."""
+    if len(items) == 1:
+        return {name: "{" + element + "}" for name, element in items[0].items()}
+    return {
+        name: "{" + ",".join([item.get(name, "NULL") for item in items]) + "}"
+        for name in dict.fromkeys(itertools.chain.from_iterable(items))
+    }
+
+
+def _elements(record: object, columns: dict[str, tuple[str, _Check]], item: int) -> Elements:
+    found = {}
+    for argument, (field, check) in columns.items():
+        value = getattr(record, field)
+        if value is not None:
+            found[argument] = _db.element(check(value, field, item))
+    return found
 
 
 def _columns(

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 import math
 import re
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, LiteralString, TypeAlias, TypeVar
 from uuid import UUID
@@ -23,6 +26,18 @@ from jobengine._cancelling import heeded
 from jobengine.errors import InvalidArgument, translated
 
 Connection: TypeAlias = AsyncConnection[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Brief:
+    """A connection on which a call waits 50 ms for a lock at most, else `TryAgain`, nothing done.
+
+    The limit ends with the transaction, which has to be the call's own.
+    """
+
+    connection: Connection
+
+
 AnyConnection: TypeAlias = Connection | psycopg.Connection[Any]
 Rows = list  # a name for `list` where a call of that name hides it
 R = TypeVar("R")
@@ -70,10 +85,30 @@ class _SyncCursor(psycopg.Cursor[R]):
 
 
 async def rows(
-    conn: AnyConnection, kind: type[R], query: LiteralString, parameters: Mapping[str, Any]
+    conn: AnyConnection | Brief,
+    kind: type[R],
+    query: LiteralString,
+    parameters: Mapping[str, Any],
 ) -> Rows[R]:
     """Return one `kind` per row; its fields are the columns, in their order (tests/contract)."""
     return await _fetched(conn, args_row(kind), query, parameters)
+
+
+async def rows_of_few(
+    conn: AnyConnection | Brief,
+    kind: type[R],
+    query: LiteralString,
+    parameters: Mapping[str, Any],
+    *,
+    needed: int = 1,
+) -> Rows[R]:
+    """Do the same without the arguments that are None, after the first `needed` ones.
+
+    Their defaults must be null. The driver's part of a call with 2 of 15 is shorter by a third.
+    """
+    absent = tuple(name for name, value in parameters.items() if value is None)
+    short = _short(query, absent, needed)
+    return await _fetched(conn, args_row(kind), short, parameters)
 
 
 async def scalars(
@@ -84,7 +119,7 @@ async def scalars(
 
 
 async def _fetched(
-    conn: AnyConnection,
+    conn: AnyConnection | Brief,
     factory: BaseRowFactory[R],
     query: LiteralString,
     parameters: Mapping[str, Any],
@@ -94,10 +129,41 @@ async def _fetched(
         with translated():
             now = _SyncCursor(conn, row_factory=factory)
             return now.execute(query, _checked(parameters), binary=True).fetchall()
+    if isinstance(conn, Brief):
+        conn, query = conn.connection, _brief(query)
     with translated(), heeded():
         cursor = _Cursor(conn, row_factory=factory)
         await cursor.execute(query, _checked(parameters), binary=True)
         return await cursor.fetchall()
+
+
+_ARGUMENT = re.compile(r",\s*p_(\w+) => %\(\1\)s")
+
+
+@functools.lru_cache(maxsize=256)
+def _short(query: LiteralString, absent: tuple[str, ...], needed: int) -> LiteralString:
+    """Return the query without these arguments, unless they are among the first `needed` ones."""
+    places = itertools.count(1)  # the first argument of all has no comma before it
+
+    def kept(argument: re.Match[str]) -> str:
+        return "" if next(places) >= needed and argument[1] in absent else argument[0]
+
+    short: LiteralString = _ARGUMENT.sub(kept, query)
+    return short
+
+
+# What is lateral can only run after what it leans on; `offset 0` keeps it one piece.
+_BRIEFLY: LiteralString = """select r.*
+    from (select set_config('lock_timeout', '50ms', true)) b (timeout)
+    cross join lateral (select f.* from {} f where b.timeout is not null offset 0) r"""
+
+
+@functools.lru_cache(maxsize=256)
+def _brief(query: LiteralString) -> LiteralString:
+    """Return the query with a limit for its waits, which is set before its function runs."""
+    function = query.removeprefix("select * from ")
+    assert function != query
+    return _BRIEFLY.format(function)
 
 
 @asynccontextmanager
@@ -151,13 +217,14 @@ def array(values: Iterable[object] | None) -> str | None:
     """
     if values is None:
         return None
-    elements = ["NULL" if value is None else _element(value) for value in values]
+    elements = ["NULL" if value is None else element(value) for value in values]
     if all(element == "NULL" for element in elements):
         return None
     return "{" + ",".join(elements) + "}"
 
 
-def _element(value: object) -> str:
+def element(value: object) -> str:
+    """Return a value, not None, as an element of PostgreSQL's text form of an array."""
     if type(value) is UUID or type(value) is int:  # most elements, before the slower isinstance
         return str(value)
     if isinstance(value, str):
@@ -165,7 +232,7 @@ def _element(value: object) -> str:
     if isinstance(value, UUID | int | float):
         return str(value)
     if isinstance(value, bytes):
-        return _element(value.decode())
+        return element(value.decode())
     if isinstance(value, datetime):
         return '"' + value.isoformat() + '"'
     raise TypeError(f"no array element: {value!r}")

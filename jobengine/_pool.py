@@ -1,7 +1,9 @@
-"""The pool that `JobEngine` makes for a URL."""
+"""The pool that `JobEngine` makes for a URL, and how a connection is taken from a pool."""
 
 from __future__ import annotations
 
+import asyncio
+from types import TracebackType
 from typing import Any
 
 import orjson
@@ -11,7 +13,7 @@ from psycopg.types.json import set_json_loads
 from psycopg_pool import AsyncConnectionPool
 
 from jobengine._db import Connection
-from jobengine.errors import EngineUnavailable, InvalidArgument
+from jobengine.errors import EngineUnavailable, InvalidArgument, from_driver
 
 _OPENED_WITHIN = 10.0
 # The pool doubles its pauses while a server is away: after an outage of minutes it would stay away
@@ -57,6 +59,48 @@ async def open_pool(pool: AsyncConnectionPool[Any]) -> None:
     except psycopg.Error as error:
         await pool.close()
         raise EngineUnavailable(f"cannot connect: {await _reason(pool) or error}") from error
+
+
+class Checkout:
+    """A connection for the time of a block, at whose end what is open is committed.
+
+    It is `pool.connection()` with the library's errors, and with cancellations heeded; a class, as
+    generators around one another took twice its time, 17 microseconds.
+    """
+
+    __slots__ = ("_block",)
+
+    def __init__(self, pool: AsyncConnectionPool[Any]) -> None:
+        """Nothing is taken yet."""
+        self._block = pool.connection()
+
+    async def __aenter__(self) -> Connection:
+        """`EngineUnavailable` where there is none in time."""
+        task = asyncio.current_task()
+        before = task.cancelling() if task else 0
+        try:
+            conn: Connection = await self._block.__aenter__()
+        except psycopg.Error as error:
+            raise from_driver(error) from error
+        if task is not None and task.cancelling() > before:  # it was lost: `_cancelling`
+            lost = asyncio.CancelledError()
+            await self._block.__aexit__(type(lost), lost, None)
+            raise lost
+        return conn
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Give the connection back."""
+        try:
+            await self._block.__aexit__(kind, error, trace)
+        except psycopg.Error as late:
+            raise from_driver(late) from late
+        if isinstance(error, psycopg.Error):
+            raise from_driver(error) from error
 
 
 async def _reason(pool: AsyncConnectionPool[Any]) -> str | None:

@@ -12,7 +12,7 @@ from typing import Any
 from uuid import UUID
 
 from jobengine import _db
-from jobengine._db import AnyConnection, Rows
+from jobengine._db import AnyConnection, Brief, Rows
 from jobengine.records import (
     Cancelled,
     Enqueued,
@@ -63,7 +63,7 @@ async def register_job_type(
 
 
 async def enqueue(
-    conn: AnyConnection,
+    conn: AnyConnection | Brief,
     *,
     job_types: str | None,
     inputs: str | None = None,
@@ -82,7 +82,7 @@ async def enqueue(
     wakes: str | None = None,
 ) -> Rows[Enqueued]:
     """Put jobs in: enqueue.sql."""
-    return await _db.rows(
+    return await _db.rows_of_few(
         conn,
         Enqueued,
         """select * from jobengine.enqueue(
@@ -112,7 +112,7 @@ async def enqueue(
     )
 
 
-async def claim(conn: AnyConnection, *, requests: str) -> Rows[Job]:
+async def claim(conn: AnyConnection | Brief, *, requests: str) -> Rows[Job]:
     """Take due jobs for each of a set of requests (JSON): claim.sql."""
     return await _db.rows(
         conn,
@@ -123,7 +123,7 @@ async def claim(conn: AnyConnection, *, requests: str) -> Rows[Job]:
 
 
 async def start(
-    conn: AnyConnection, *, job_ids: str | None, lease_epochs: str | None
+    conn: AnyConnection | Brief, *, job_ids: str | None, lease_epochs: str | None
 ) -> Rows[Started]:
     """Begin the work on leases claimed in two phases: start.sql."""
     return await _db.rows(
@@ -136,7 +136,7 @@ async def start(
 
 
 async def extend(
-    conn: AnyConnection,
+    conn: AnyConnection | Brief,
     *,
     job_ids: str | None,
     lease_epochs: str | None,
@@ -153,7 +153,7 @@ async def extend(
 
 
 async def finish(
-    conn: AnyConnection,
+    conn: AnyConnection | Brief,
     *,
     job_ids: str | None,
     lease_epochs: str | None,
@@ -164,7 +164,7 @@ async def finish(
     delays: str | None = None,
 ) -> Rows[Finished]:
     """Report what became of held jobs: finish.sql."""
-    return await _db.rows(
+    return await _db.rows_of_few(
         conn,
         Finished,
         """select * from jobengine.finish(p_job_ids => %(job_ids)s,
@@ -180,11 +180,12 @@ async def finish(
             "error_messages": error_messages,
             "delays": delays,
         },
+        needed=3,
     )
 
 
 async def release(
-    conn: AnyConnection, *, job_ids: str | None, lease_epochs: str | None
+    conn: AnyConnection | Brief, *, job_ids: str | None, lease_epochs: str | None
 ) -> Rows[Released]:
     """Give held jobs back unused: release.sql."""
     return await _db.rows(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 from uuid import UUID
@@ -13,14 +13,22 @@ from uuid import UUID
 from psycopg_pool import AsyncConnectionPool
 
 from jobengine import _db, calls, schema
-from jobengine._arguments import finish_arguments, lease_arguments
+from jobengine._arguments import (
+    Elements,
+    finish_arguments,
+    job_elements,
+    lease_arguments,
+    lease_elements,
+    report_elements,
+)
 from jobengine._bulk import enqueue_all
-from jobengine._cancelling import heeded
+from jobengine._coalescing import Coalescer
 from jobengine._db import Connection
 from jobengine._meter import Meter
-from jobengine._pool import make_pool, open_pool
+from jobengine._pool import Checkout, make_pool, open_pool
 from jobengine._retrying import looks
-from jobengine.errors import EngineUnavailable, InvalidArgument, WaitTimeout, translated
+from jobengine._sharing import FEW, N, Request, Sharing, own
+from jobengine.errors import EngineUnavailable, InvalidArgument, WaitTimeout
 from jobengine.metrics import OnMetric
 from jobengine.records import (
     Cancelled,
@@ -89,6 +97,7 @@ class JobEngine:
             else database
         )
         self.meter = None if on_metric is None else Meter(on_metric)
+        self._sharing = Sharing(self.connection)
         self.wakeup = Wakeup(self.connection, self.meter)
 
     async def __aenter__(self) -> Self:
@@ -103,14 +112,9 @@ class JobEngine:
         if self._own_pool:
             await self._pool.close()
 
-    @asynccontextmanager
-    async def connection(self) -> AsyncIterator[Connection]:
+    def connection(self) -> AbstractAsyncContextManager[Connection]:
         """Yield a connection of the pool; what is open at the end of the block is committed."""
-        with translated():
-            async with AsyncExitStack() as stack:
-                with heeded():
-                    conn = await stack.enter_async_context(self._pool.connection())
-                yield conn
+        return Checkout(self._pool)
 
     def check_pool(self) -> None:
         """`InvalidArgument` where the pool has no connection left once one of them listens."""
@@ -199,7 +203,7 @@ class JobEngine:
             meta=meta,
             wake=wake,
         )
-        return (await self.enqueue_many([job], connection=connection))[0]
+        return (await self.enqueue_many((job,), connection=connection))[0]
 
     async def enqueue_many(
         self, jobs: Iterable[NewJob], *, connection: Connection | None = None
@@ -208,8 +212,13 @@ class JobEngine:
         new = list(jobs)
         if not new:
             return []
-        async with self._on(connection) as conn:
-            answers = await enqueue_all(conn, new)
+        if connection is not None:
+            answers = await enqueue_all(connection, new)
+        elif len(new) <= FEW:
+            answers = own(await self._sharing.enqueue(job_elements(new)))
+        else:
+            async with self.connection() as conn:
+                answers = await enqueue_all(conn, new)
         if self.meter is not None:
             self.meter.enqueued(new, answers)
         return answers
@@ -262,15 +271,15 @@ class JobEngine:
             "request_id": request_id,
             "two_phase": two_phase,
         }
-        requests = _db.json([request], "requests") or b""
-        jobs = await self._call(calls.claim, requests=requests.decode())
+        text = _db.json(request, "requests") or b""
+        (jobs,) = await self._sharing.claim([Request(text, limit)])
         if self.meter is not None:
             self.meter.claimed(jobs)
         return jobs
 
     async def start(self, leases: Iterable[Held]) -> Sequence[Started]:
         """Begin the work on leases that were claimed in two phases (start.sql)."""
-        answers = await self._call(calls.start, **lease_arguments(leases))
+        answers = await self._leases(calls.start, self._sharing.start, leases)
         if self.meter is not None:
             self.meter.leases(answers)
         return answers
@@ -279,7 +288,11 @@ class JobEngine:
         self, leases: Iterable[Held], *, seconds: float | None = None
     ) -> Sequence[Extended]:
         """Keep leases, by the job type's lease or so many seconds from now on (extend.sql)."""
-        answers = await self._call(calls.extend, **lease_arguments(leases), seconds=seconds)
+        if seconds is None:
+            answers = await self._leases(calls.extend, self._sharing.extend, leases)
+        else:
+            arguments = lease_arguments(leases)
+            answers = await self._call(calls.extend, **arguments, seconds=seconds)
         if self.meter is not None:
             self.meter.leases(answers)
         return answers
@@ -292,15 +305,18 @@ class JobEngine:
         `job_types`, one per report, are for the metrics alone.
         """
         said = list(reports)
-        answers = await self._call(calls.finish, **finish_arguments(said))
-        answers.sort(key=lambda answer: answer.item)
+        if 0 < len(said) <= FEW:
+            answers = own(await self._sharing.finish(report_elements(said)))
+        else:
+            unsorted = await self._call(calls.finish, **finish_arguments(said))
+            answers = sorted(unsorted, key=lambda answer: answer.item)
         if self.meter is not None:
             self.meter.finished(job_types or [""] * len(said), said, answers)
         return answers
 
     async def release(self, leases: Iterable[Held]) -> Sequence[Released]:
         """Give held jobs back unused (release.sql)."""
-        answers = await self._call(calls.release, **lease_arguments(leases))
+        answers = await self._leases(calls.release, self._sharing.release, leases)
         if self.meter is not None:
             self.meter.released(answers)
         return answers
@@ -415,13 +431,16 @@ class JobEngine:
         async with self.connection() as conn:
             return await call(conn, *args, **kwargs)
 
-    @asynccontextmanager
-    async def _on(self, connection: Connection | None) -> AsyncIterator[Connection]:
-        if connection is not None:
-            yield connection
-            return
-        async with self.connection() as conn:
-            yield conn
+    async def _leases(
+        self,
+        call: Callable[..., Awaitable[Sequence[N]]],
+        shared: Coalescer[Elements, N],
+        leases: Iterable[Held],
+    ) -> Sequence[N]:
+        held = list(leases)
+        if 0 < len(held) <= FEW:
+            return own(await shared(lease_elements(held)))
+        return await self._call(call, **lease_arguments(held))
 
     async def _look_for(self, job_id: UUID, deadline: float | None) -> JobInfo | None:
         """Return the job; None too where the server, or a connection to it, is away meanwhile."""

@@ -133,6 +133,14 @@ def from_driver(error: psycopg.Error) -> EngineError:
     return kind(message, hint=error.diag.message_hint)
 
 
+def item_of(error: psycopg.Error) -> int | None:
+    """Return which item (from 1) a refusal of class JE names, if it does."""
+    if not (error.sqlstate or "").startswith("JE"):
+        return None
+    item: int | None = _detail(error).get("item")
+    return item
+
+
 def _detail(error: psycopg.Error) -> dict[str, Any]:
     """Return the JSON that a refusal of class JE carries in its detail."""
     detail: dict[str, Any] = orjson.loads(error.diag.message_detail or "{}")

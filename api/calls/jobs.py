@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
@@ -9,6 +10,8 @@ from api import models
 from api.calls._rows import json, many, row
 from api.database import Connection, service_rows
 from jobengine import Job
+from jobengine._arguments import lease_arguments
+from jobengine._db import array
 from jobengine.records import Held, Started
 
 
@@ -68,12 +71,14 @@ async def agent_claim(conn: Connection, *, requests: str) -> list[Job]:
     )
 
 
-async def agent_start(conn: Connection, *, agent_id: UUID, lease: Held) -> Started:
-    (found,) = await service_rows(
+async def agent_start(
+    conn: Connection, *, agent_ids: Sequence[UUID], leases: Sequence[Held], brief: bool = False
+) -> list[Started]:
+    return await service_rows(
         conn,
         Started,
-        """select * from public.agent_start(p_agent_id => %(agent_id)s,
+        """select * from public.agent_start(p_agent_ids => %(agent_ids)s,
             p_job_ids => %(job_ids)s, p_lease_epochs => %(lease_epochs)s)""",
-        {"agent_id": agent_id, "job_ids": [lease.job_id], "lease_epochs": [lease.lease_epoch]},
+        {"agent_ids": array(agent_ids), **lease_arguments(leases)},
+        brief=brief,
     )
-    return found

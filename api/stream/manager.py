@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 from uuid import UUID
 
-from api.stream.client import Client
+from api.stream.client import Client, Together
 from api.stream.counts import Counts
 from api.stream.messages import Quote, read_quote, tick
 
@@ -77,6 +77,7 @@ class WebSocketManager:
         self._subscriptions = subscriptions
         self._counts = counts
         self._channels: dict[bytes, Channel] = {}
+        self.together = Together()
 
     def __iter__(self) -> Iterator[Topic]:
         """Return the topics that are watched."""
@@ -102,6 +103,12 @@ class WebSocketManager:
         if not channel.clients:
             del self._channels[topic.key]
             self._subscriptions.unwant(topic.key)
+
+    def tell(self, prices: Iterable[tuple[bytes, bytes]]) -> None:
+        """Tell each price to everybody who watches it; who watches several gets them in one."""
+        with self.together.block():
+            for key, data in prices:
+                self.broadcast(key, data)
 
     def broadcast(self, key: bytes, data: bytes) -> None:
         """Tell everybody who watches; `data` is read once and encoded once."""

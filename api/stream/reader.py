@@ -25,12 +25,13 @@ TIMEOUT = 2.0  # seconds to connect, and for a command to be taken
 QUIET_SECONDS = 5.0  # the connection is asked so often whether it lives
 AGAIN_SECONDS = 0.5
 BATCH = 500  # keys in a command
+TOLD_AT_ONCE = 16  # prices; a thousand watchers of each take some milliseconds
 
 
 class Sink(Protocol):
     """Who is told what was read (`WebSocketManager`)."""
 
-    def broadcast(self, key: bytes, data: bytes) -> None: ...
+    def tell(self, prices: Iterable[tuple[bytes, bytes]]) -> None: ...
 
     def heard(self, key: bytes) -> int | None: ...
 
@@ -155,13 +156,15 @@ class _Conversation:
             self._spoke = True
 
     async def distribute(self) -> None:
-        """Tell the prices, letting others work after each."""
+        """Tell the prices, letting others work after some."""
         while True:
             await self._prices_came.wait()
             self._prices_came.clear()
             while self._prices:
-                key = next(iter(self._prices))
-                self._sink.broadcast(key, self._prices.pop(key))
+                some = list(islice(self._prices.items(), TOLD_AT_ONCE))
+                for key, _ in some:
+                    del self._prices[key]
+                self._sink.tell(some)
                 await asyncio.sleep(0)
 
     def _look_up(self, keys: Iterable[bytes]) -> None:

@@ -69,7 +69,7 @@ class PriceStream:
         if len(self._clients) >= self._most:
             self.counts.refused += 1
             raise Closing(OVERLOADED, "too many connections")
-        client = Client(link, self.counts)
+        client = Client(link, self.counts, self.manager.together)
         self._clients.add(client)
         self.counts.clients = len(self._clients)
         return client

@@ -5,6 +5,8 @@ from __future__ import annotations
 import socket
 from urllib.parse import urlsplit
 
+import pytest
+
 from api.embedded import EmbeddedValkey
 from tests.api.world import Agent, Service, User, problem, serving
 
@@ -71,6 +73,38 @@ def test_a_body_above_one_mib_is_refused_while_it_comes_in_pieces(agent: Agent) 
             + chunk * 17
         )
         assert client.recv(4096).startswith(b"HTTP/1.1 413 ")
+
+
+LONG = 80 * 1024
+
+
+@pytest.mark.parametrize(
+    "begins",
+    [
+        "GET /healthz HTTP/1.1\r\nHost: x\r\nX-Long: ",
+        "GET /healthz?",
+        "POST /healthz HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX-Long: ",
+    ],
+)
+def test_what_comes_before_or_after_a_body_has_an_end(service: Service, begins: str) -> None:
+    address = urlsplit(service.address)
+    with socket.create_connection((address.hostname, address.port), timeout=60) as client:
+        client.sendall(begins.encode())
+        came = b""
+        try:
+            client.sendall(b"x" * LONG)
+            while data := client.recv(4096):
+                came += data
+        except ConnectionError:  # what it did not read is answered by a reset
+            pass
+    assert b"too long" in came or came == b"" or begins.startswith("POST")  # which was answered
+    assert service.http.get("/healthz").status_code == 200
+
+
+def test_a_long_body_is_no_long_head(agent: Agent) -> None:
+    body = b'{"status": "' + b"x" * LONG + b'"}'
+    answer = agent.service.http.post(f"{agent.path}/heartbeat", headers=agent.headers, content=body)
+    assert problem(answer) == (422, "invalid")
 
 
 def test_a_request_id_is_taken_over_or_made(service: Service) -> None:

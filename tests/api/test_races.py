@@ -21,9 +21,11 @@ from api.endpoint import Call
 from api.errors import Problem
 from api.keys import AgentKeys
 from api.metrics import Metrics
+from api.protocol import Client
 from api.service import Service, running
 from api.settings import Settings
-from jobengine import Job
+from jobengine import Job, Lease
+from jobengine.records import Held, Started
 from tests.api.world import PATIENCE, SECRET, Agent, User, until
 
 Work = Callable[[Service], Awaitable[None]]
@@ -56,12 +58,6 @@ async def claimed(service: Service, agent: Agent, request_id: UUID | None = None
     return job
 
 
-async def client_gone() -> asyncio.Task[None]:
-    gone = asyncio.create_task(asyncio.sleep(0))
-    await gone
-    return gone
-
-
 async def in_thread(work: Callable[..., Any], *values: Any) -> Any:
     return await asyncio.to_thread(work, *values)
 
@@ -74,7 +70,7 @@ def test_a_job_whose_client_left_before_the_answer_waits_again(
     async def work(service: Service) -> None:
         job = await claimed(service, agent)
         await agent_jobs._hand_over(
-            service, await let_in(service, agent), job, await client_gone(), ack=False
+            service, await let_in(service, agent), job, Client(gone=True), ack=False
         )
 
     inside(work)
@@ -92,7 +88,7 @@ def test_a_begun_order_asked_for_again_stays_begun_when_the_client_leaves(
         again = await claimed(service, agent, request_id)
         assert again.lease_epoch == begun["lease_epoch"]
         answer = await agent_jobs._hand_over(
-            service, await let_in(service, agent), again, await client_gone(), ack=False
+            service, await let_in(service, agent), again, Client(gone=True), ack=False
         )
         assert answer == agent_jobs.NO_JOBS
 
@@ -328,3 +324,103 @@ class Who:
 
 async def who(conn: Any) -> Any:
     return await (await conn.execute("select current_user")).fetchone()
+
+
+def test_starts_that_come_together_share_a_statement_and_have_their_own_verdicts(
+    owner: User, inside: Inside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agents = [owner.pair() for _ in range(4)]
+    for agent in agents:
+        owner.enqueue("trade", agent_id=str(agent.agent_id))
+    sizes: list[int] = []
+    begin = calls.agent_start
+
+    async def noting(*args: Any, **more: Any) -> list[Started]:
+        sizes.append(len(more["leases"]))
+        return await begin(*args, **more)
+
+    monkeypatch.setattr(calls, "agent_start", noting)
+
+    async def work(service: Service) -> None:
+        jobs = [await claimed(service, agent) for agent in agents]
+        asked: list[tuple[UUID, Held]] = [
+            (agent.agent_id, job) for agent, job in zip(agents, jobs, strict=True)
+        ]
+        never = (agents[0].agent_id, Lease(uuid4(), 1))
+        answers = await asyncio.gather(
+            *(service.starts.begin(*one) for one in [*asked, asked[1], never])
+        )
+        assert [a.verdict for a in answers] == ["ok"] * 4 + ["duplicate", "not_found"]
+        assert [a.job_id for a in answers[:5]] == [*(j.job_id for j in jobs), jobs[1].job_id]
+
+    inside(work)
+    assert sizes == [1, 5]
+    sent = owner.service.rows(
+        "select agent_id from public.trade_events where event = 'sent' and agent_id = any (%s)",
+        [agent.agent_id for agent in agents],
+    )
+    assert {row["agent_id"] for row in sent} == {agent.agent_id for agent in agents}
+    assert len(sent) == len(agents)
+
+
+def test_a_start_whose_caller_leaves_does_not_end_those_beside_it(
+    owner: User, inside: Inside
+) -> None:
+    agents = [owner.pair() for _ in range(3)]
+    for agent in agents:
+        owner.enqueue(agent_id=str(agent.agent_id))
+
+    async def work(service: Service) -> None:
+        jobs = [await claimed(service, agent) for agent in agents]
+        begun = [
+            asyncio.create_task(service.starts.begin(agent.agent_id, job))
+            for agent, job in zip(agents, jobs, strict=True)
+        ]
+        await asyncio.sleep(0)
+        begun[1].cancel()
+        first, second, third = await asyncio.gather(*begun, return_exceptions=True)
+        assert isinstance(second, asyncio.CancelledError)
+        assert isinstance(first, Started)
+        assert isinstance(third, Started)
+        assert (first.verdict, third.verdict) == ("ok", "ok")
+
+    inside(work)
+
+
+def test_a_start_that_waits_for_a_lock_does_not_hold_up_those_beside_it(
+    owner: User, inside: Inside, platform_url: str
+) -> None:
+    agents = [owner.pair() for _ in range(4)]
+    for agent in agents:
+        owner.enqueue(agent_id=str(agent.agent_id))
+
+    async def work(service: Service) -> None:
+        jobs = [await claimed(service, agent) for agent in agents]
+        async with await psycopg.AsyncConnection.connect(platform_url) as holder:
+            await holder.execute(
+                "select from jobengine.lease where job_id = %s for update", [jobs[1].job_id]
+            )
+            begun = [
+                asyncio.create_task(service.starts.begin(agent.agent_id, job))
+                for agent, job in zip(agents, jobs, strict=True)
+            ]
+            free = await asyncio.gather(begun[0], begun[2], begun[3])
+            assert [one.verdict for one in free] == ["ok"] * 3
+            assert not begun[1].done()
+            await holder.rollback()
+        assert (await begun[1]).verdict == "ok"
+
+    inside(work)
+
+
+def test_a_call_of_the_services_own_leaves_its_role_behind(inside: Inside) -> None:
+    async def work(service: Service) -> None:
+        async with service.pool.connection() as conn:
+            before = await (await conn.execute("select current_user")).fetchone()
+            for brief in (False, True):
+                (found,) = await service_rows(conn, str, "select current_user", {}, brief=brief)
+                assert found == "service_role"
+            limits = "select current_user, current_setting('lock_timeout')"
+            assert await (await conn.execute(limits)).fetchone() == (*(before or ()), "0")
+
+    inside(work)

@@ -30,13 +30,19 @@ class Connection:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
         self.takes = True
+        self.writes = 0
         self.said: list[dict[str, Any]] = []
         self.ended: list[int] = []
         self.writer: Any = None
 
     def write(self, message: bytes) -> bool:
-        begin = 2 if message[1] < 126 else 4
-        self.said.append(json.loads(message[begin:]))
+        self.writes += 1
+        while message:
+            begin, length = 2, message[1]
+            if length == 126:
+                begin, length = 4, int.from_bytes(message[2:4])
+            self.said.append(json.loads(message[begin : begin + length]))
+            message = message[begin + length :]
         return True
 
     def end(self, code: int, _: str) -> None:
@@ -67,7 +73,7 @@ class World:
     def client(self) -> tuple[Client, Connection]:
         connection = Connection(self.loop)
         link: Any = connection
-        return Client(link, self.counts), connection
+        return Client(link, self.counts, self.manager.together), connection
 
     def tell(self, bid: float, topic: Topic = TOPIC) -> None:
         self.manager.broadcast(topic.key, data(bid))
@@ -119,6 +125,36 @@ def test_of_what_waits_only_the_newest_is_sent(world: World) -> None:
     assert [m.get("data", {}).get("bid") for m in connection.said] == [3, 9, None]
     world.tell(4)
     assert connection.said[-1]["data"]["bid"] == 4
+
+
+def test_prices_that_came_together_are_one_write(world: World) -> None:
+    topics = [Topic(TOPIC.agent_id, f"PAIR{n}") for n in range(5)]
+    (all_of_them, many), (one_of_them, one) = world.client(), world.client()
+    for topic in topics:
+        world.manager.connect(all_of_them, topic)
+    world.manager.connect(one_of_them, topics[3])
+    world.manager.tell([(topic.key, data(n)) for n, topic in enumerate(topics)])
+    assert ([m["data"]["bid"] for m in many.said], many.writes) == ([0, 1, 2, 3, 4], 1)
+    assert ([m["data"]["bid"] for m in one.said], one.writes) == ([3], 1)
+    assert (world.counts.delivered, world.counts.conflated) == (6, 0)
+    world.tell(7, topics[0])
+    assert many.said[-1]["data"]["bid"] == 7
+
+
+def test_prices_that_came_together_wait_for_who_does_not_read(world: World) -> None:
+    topics = [Topic(TOPIC.agent_id, f"PAIR{n}") for n in range(3)]
+    client, connection = world.client()
+    for topic in topics:
+        world.manager.connect(client, topic)
+    connection.takes = False
+    client.paused()
+    for bids in ((1, 2), (3, 4, 5)):
+        prices = zip(topics, bids, strict=False)
+        world.manager.tell([(topic.key, data(bid)) for topic, bid in prices])
+    assert (connection.said, world.counts.conflated) == ([], 2)
+    connection.takes = True
+    client.resumed()
+    assert [m["data"]["bid"] for m in connection.said] == [3, 4, 5]
 
 
 def test_answers_that_nobody_reads_do_not_pile_up(world: World) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
 from collections.abc import Iterator
@@ -16,8 +17,11 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from pydantic import BaseModel, ValidationError
 
 from api.embedded import EmbeddedValkey
+from api.errors import Problem
 from api.models import NewConnection, Pair, SettingsChanges
-from tests.api.world import SECRET, Service, User, problem, serving
+from api.settings import Settings
+from api.tokens import JWKS_SECONDS, Tokens
+from tests.api.world import SECRET, Service, User, problem, serving, until
 
 SETTINGS = "/api/v1/settings"
 
@@ -74,6 +78,14 @@ def test_c30_another_algorithm_is_refused(service: Service, algorithm: str) -> N
     key = SECRET * 2 if algorithm == "HS512" else ""
     assert asks(service, jwt.encode(claims(), key, algorithm)) == 401
     assert asks(service, jwt.encode(claims(), "another secret of 32 bytes or more", "HS256")) == 401
+
+
+def test_c30_a_token_that_was_verified_is_refused_when_its_time_is_over(service: Service) -> None:
+    soon = datetime.now(UTC) + timedelta(seconds=2)
+    token = jwt.encode(claims(exp=soon), SECRET, "HS256")
+    assert asks(service, token) == 200
+    until(lambda: asks(service, token) == 401)
+    assert datetime.now(UTC) >= soon.replace(microsecond=0)
 
 
 class Issuer:
@@ -140,6 +152,25 @@ def test_c30_jwks_with_es256_and_rs256(
         for _ in range(3):  # unknown ids do not become a flood of fetches
             assert asks(service, issuer.token("two", one, "ES256")) == 401
         assert issuer.fetched == 1
+
+
+def test_c30_a_token_that_was_verified_is_refused_when_its_key_is_withdrawn(
+    issuer: Issuer,
+) -> None:
+    settings = Settings(database_url="-", redis_url="-", jwks_url=issuer.url)
+
+    async def run() -> None:
+        known = Tokens(settings)
+        token = issuer.token("one", issuer.private["one"], "ES256")
+        user = await known.user(token)
+        assert await known.user(token) is user  # not verified again
+        issuer.private["one"] = ec.generate_private_key(ec.SECP256R1())
+        assert known._keys
+        known._keys._fetched = known._keys._tried = -JWKS_SECONDS  # its keys are old
+        with pytest.raises(Problem, match="token_invalid"):
+            await known.user(token)
+
+    asyncio.run(run())
 
 
 def test_c30_keys_that_cannot_be_fetched_are_a_503(

@@ -113,3 +113,18 @@ def test_webhooks_reports_every_case(
     spooled = {name: sample["spooled"] for name, (sample,) in webhooks["samples"].items()}
     assert spooled["100/s, PostgreSQL down"] == 100
     assert "alerts waited" in webhooks["notes"][0]
+
+
+def test_longpoll_delivers_every_job_beside_the_bare_application(
+    admin_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", admin_url)
+    file = tmp_path / "report.json"
+
+    benchmarks.main(["longpoll", "--quick", "--json", str(file)])
+
+    (longpoll,) = json.loads(file.read_text())["results"]
+    ((ours,), (bare,)) = (longpoll["samples"][name] for name in ("ours", "bare"))
+    assert ours["agents"] == bare["agents"] == 200
+    assert ours["polls_per_second"] > 0
+    assert ours["p99_ms"] > 0

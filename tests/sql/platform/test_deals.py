@@ -635,7 +635,7 @@ def test_only_the_service_reports(pdb: Db, trader: User) -> None:
     for function, arguments in (
         ("deals_report", {"agent_id": trader.agent, "deals": "[]"}),
         ("agent_claim", {"requests": "[]"}),
-        ("agent_start", {"agent_id": trader.agent, "job_ids": [], "lease_epochs": []}),
+        ("agent_start", {"agent_ids": [], "job_ids": [], "lease_epochs": []}),
     ):
         assert refused(pdb, function, user=trader.id, **arguments)[0] == "42501"
 

@@ -75,7 +75,7 @@ def send(db: Db, user: User, job: DictRow) -> str:
     verdict: str = one(
         db,
         "agent_start",
-        agent_id=user.agent,
+        agent_ids=[user.agent],
         job_ids=[job["job_id"]],
         lease_epochs=[job["lease_epoch"]],
     )["verdict"]
