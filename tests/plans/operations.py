@@ -64,6 +64,12 @@ OPERATIONS = {
         rows=40,
         buffers=320,
     ),
+    "claim of ten agents": operation(
+        calls.claim_each(10, tenant_id=tenant(7), queues=QUEUES), *CLAIM, rows=120, buffers=900
+    ),
+    "claim of ten agents that find nothing": operation(
+        calls.claim_each(10, tenant_id=BIG, queues=["q2"]), *CLAIM, rows=0, buffers=1000
+    ),
     "claim of a queue where nothing is due": operation(
         calls.claim(tenant_id=BIG, queues=["q2"], limit=10), *CLAIM, rows=0, buffers=100
     ),

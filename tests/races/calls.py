@@ -40,6 +40,13 @@ def claim(*, limit: int = 1, agent_id: str = "agent", **request: Any) -> Call:
     return call("claim", requests=Jsonb([asked]))
 
 
+def claim_each(count: int, **request: Any) -> Call:
+    """Claim one job for each of so many agents."""
+    asked = {"queues": ["default"], "limit": 1} | request
+    asked = {name: str(v) if isinstance(v, UUID) else v for name, v in asked.items()}
+    return call("claim", requests=Jsonb([{**asked, "agent_id": f"new {n}"} for n in range(count)]))
+
+
 def start(*leases: Lease) -> Call:
     return call("start", **_columns(leases))
 

@@ -140,3 +140,63 @@ class TestRepeats:
                     engine.claim(1, request_id=REQUEST)
             assert ids(engine.claim(1, request_id=REQUEST)) == [first["job_id"]]
         assert engine.size("lease") == 1
+
+
+class TestOneJobEach:
+    """Many requests of one tenant for one job each are answered by one statement."""
+
+    def wants(self, **request: Any) -> dict[str, Any]:
+        return {"tenant_id": ANNA, **request}
+
+    def test_each_gets_the_first_due_of_its_queues(self, engine: Engine) -> None:
+        late = engine.enqueue(queue="a", tenant_id=ANNA, priority=6)
+        soon = engine.enqueue(queue="b", tenant_id=ANNA, priority=4)
+        engine.enqueue(queue="c", tenant_id=ANNA, delay=60)
+        other = engine.enqueue(queue="c", tenant_id=BERT)
+        leases = engine.claim_all(
+            self.wants(queues=["a", "b"], agent_id="one"),
+            self.wants(queues=["c"], agent_id="two"),
+            self.wants(queues=["a"], agent_id="three", two_phase="always"),
+            self.wants(queues=["c"], agent_id="four", tenant_id=BERT),
+        )
+        assert [(lease["request"], lease["job_id"]) for lease in leases] == [
+            (1, soon),
+            (3, late),
+            (4, other),
+        ]
+        assert [lease["started_at"] is None for lease in leases] == [False, True, False]
+        assert engine.job(late)["agent_id"] == "three"
+
+    def test_requests_for_the_same_queue_get_different_jobs(self, engine: Engine) -> None:
+        jobs = engine.enqueue_many(3, tenant_id=ANNA)
+        leases = engine.claim_all(*[self.wants(agent_id=f"agent {n}") for n in range(5)])
+        assert sorted(ids(leases)) == sorted(jobs)
+        assert len({lease["request"] for lease in leases}) == 3
+
+    def test_a_job_that_lapses_leads_to_the_next_one(self, engine: Engine) -> None:
+        lapsed = engine.enqueue(tenant_id=ANNA, expires_in=1)
+        due = engine.enqueue(tenant_id=ANNA)
+        engine.clock.advance(2)
+        leases = engine.claim_all(self.wants(), self.wants(queues=["empty"]))
+        assert [(lease["request"], lease["job_id"]) for lease in leases] == [(1, due)]
+        assert engine.job(lapsed)["status"] == "expired"
+
+    def test_twins_get_the_same_lease(self, engine: Engine) -> None:
+        job_id, _ = engine.enqueue_many(2, tenant_id=ANNA)
+        twin = self.wants(request_id=REQUEST)
+        leases = engine.claim_all(twin, self.wants(queues=["empty"]), twin)
+        assert [(lease["request"], lease["job_id"]) for lease in leases] == [
+            (1, job_id),
+            (3, job_id),
+        ]
+
+    def test_a_repeat_and_a_first_try_go_together(self, engine: Engine) -> None:
+        first, second = engine.enqueue_many(2, tenant_id=ANNA)
+        engine.claim_all(self.wants(request_id=REQUEST), self.wants(queues=["empty"]))
+        leases = engine.claim_all(
+            self.wants(request_id=UUID(int=8)), self.wants(request_id=REQUEST)
+        )
+        assert {(lease["request"], lease["job_id"]) for lease in leases} == {
+            (1, second),
+            (2, first),
+        }

@@ -23,10 +23,9 @@ set enable_mergejoin = off
 set plan_cache_mode = force_generic_plan
 as $$
 begin
-    with leased as materialized (
+    with due as (
         delete from jobengine.ready r
-        using jobengine.job j
-        where j.job_id = r.job_id and r.ctid = any (array(
+        where r.ctid = any (array(
             select l.ctid
             from (
                 select p.priority, q.queue, m.run_at, m.job_id
@@ -49,15 +48,22 @@ begin
             ) l
             limit p_limit
         ))
-        returning r.job_id, r.tenant_id, r.queue, r.priority, r.run_at, r.attempt, r.lease_epoch, r.lost, r.expires_at,
-                  j.job_type, j.input, j.meta, j.max_attempts, j.delivery, j.wake, j.live_key, j.created_at,
-                  j.lease_seconds,
-                  coalesce(r.expires_at <= p_now, false) as lapses,
-                  case when r.expires_at <= p_now then p_now
-                       else p_now + make_interval(secs => j.lease_seconds) end as lease_expires_at,
-                  case when r.expires_at <= p_now or p_two_phase = 'always'
-                            or p_two_phase = 'at_most_once' and j.delivery = 'at_most_once' then null
-                       else p_now end as started_at
+        returning r.job_id, r.tenant_id, r.queue, r.priority, r.run_at, r.attempt, r.lease_epoch, r.lost, r.expires_at
+    ), leased as (
+        select d.*, j.job_type, j.input, j.meta, j.max_attempts, j.delivery, j.wake, j.live_key, j.created_at,
+               j.lease_seconds,
+               coalesce(d.expires_at <= p_now, false) as lapses,
+               case when d.expires_at <= p_now then p_now
+                    else p_now + make_interval(secs => j.lease_seconds) end as lease_expires_at,
+               case when d.expires_at <= p_now or p_two_phase = 'always'
+                         or p_two_phase = 'at_most_once' and j.delivery = 'at_most_once' then null
+                    else p_now end as started_at
+        from due d
+        cross join lateral (
+            select b.job_type, b.input, b.meta, b.max_attempts, b.lease_seconds, b.delivery, b.wake, b.live_key,
+                   b.created_at
+            from jobengine.job b where b.job_id = d.job_id limit 1    -- as a join it may be walked whole
+        ) j
     ), written as (
         insert into jobengine.lease (
             job_id, tenant_id, queue, priority, job_type, delivery, max_attempts, wake, live_key, expires_at,

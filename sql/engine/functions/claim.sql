@@ -4,7 +4,7 @@
 --   priority, then the queues as given, then run_at. No row for a request that got none.
 -- Writes: nothing
 -- Locks: advisory locks of the request ids, sorted, before any row; then its ready rows, skipping locked ones.
--- Calls: _now, _claim_requests, _retake, _tenants, _take
+-- Calls: _now, _claim_requests, _retake, _tenants, _take, _take_each
 -- Raises: JE002
 -- Concurrency: two claims never take the same job. A request: {"queues": [..], "agent_id": ".., "limit": n} and
 --   optionally "tenant_id" (else every tenant, in the order of "tenants" or as found), "request_id" (a repeat
@@ -27,6 +27,9 @@ declare
     v_requests jobengine._claim_request[] := jobengine._claim_requests(p_requests);
     v_request jobengine._claim_request;
     v_held jobengine._held[];
+    v_numbers integer[];
+    v_done integer[] := '{}';               -- requests that have their answer
+    v_more integer[];
     v_tenant_id uuid;
     v_left integer;
     v_asked integer;
@@ -38,11 +41,27 @@ begin
         from (select distinct
                      hashtextextended(concat_ws('/', 'jobengine', r.tenant_id, r.agent_id, r.request_id), 0) as key
               from unnest(v_requests) r where r.request_id is not null order by key) k;
+        v_now := jobengine._now();
+        select t.held, coalesce(t.requests, '{}') into v_held, v_done from jobengine._retake(v_requests, v_now) t;
+        return query select * from unnest(v_done, v_held);
     end if;
-    v_now := jobengine._now();
+    v_now := coalesce(v_now, jobengine._now());
+    if cardinality(v_requests) > 1 then
+        select t.held, t.requests, t.done into v_held, v_numbers, v_more
+        from jobengine._take_each(array(
+            select s.r
+            from (select r, row_number() over (partition by r.tenant_id, r.agent_id, r.request_id order by r.request)
+                         as turn
+                  from unnest(v_requests) r) s
+            where (s.r).max_jobs = 1 and cardinality((s.r).tenants) = 1 and (s.r).request <> all (v_done)
+              and (s.turn = 1 or (s.r).request_id is null)), v_now) t;
+        return query select * from unnest(v_numbers, v_held);
+        v_done := v_done || v_more;
+    end if;
     foreach v_request in array v_requests loop
-        if v_request.request_id is not null then
-            v_held := jobengine._retake(v_request.tenant_id, v_request.agent_id, v_request.request_id, v_now);
+        continue when v_request.request = any (v_done);
+        if v_request.request_id is not null and cardinality(v_requests) > 1 then    -- its twin may have been served
+            v_held := (select t.held from jobengine._retake(array[v_request], v_now) t);
             return query select v_request.request, h.* from unnest(v_held) h;
             continue when v_held is not null;
         end if;
