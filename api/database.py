@@ -8,12 +8,13 @@ a connection goes back to the pool as what it was.
 from __future__ import annotations
 
 import select
+from collections import deque
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, LiteralString, TypeAlias, TypeVar
 
 import orjson
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, sql
 from psycopg.rows import args_row
 from psycopg.types.json import set_json_loads
 from psycopg_pool import AsyncConnectionPool
@@ -30,13 +31,43 @@ _AS = (
 )
 _SERVICE = ("service_role", '{"role":"service_role"}', "")
 _AS_BRIEF = _AS + ", set_config('lock_timeout', '50ms', true)"
-_AS_USER = _AS + ", set_config('statement_timeout', %s, true)"
 USER_STATEMENT = "8s"  # what a user's statement may take; then the answer is `busy`
+# BEGIN and the role in one round trip.
+_BEGIN_AS_SERVICE = (
+    b"begin; select set_config('role', 'service_role', true),"
+    b""" set_config('request.jwt.claims', '{"role":"service_role"}', true),"""
+    b" set_config('request.jwt.claim.sub', '', true)"
+)
+_BEGIN_AS_USER = (
+    "begin; select set_config('role', 'authenticated', true),"
+    " set_config('request.jwt.claims', {claims}, true),"
+    " set_config('request.jwt.claim.sub', {sub}, true),"
+    f" set_config('statement_timeout', '{USER_STATEMENT}', true)"
+)
+
+
+class _Idle(deque[Connection]):
+    """Idle connections: the pool takes from the left, and puts what comes back there too."""
+
+    def append(self, conn: Connection) -> None:
+        self.appendleft(conn)
+
+
+class WarmPool(AsyncConnectionPool[Connection]):
+    """Gives out the connection that came back last, whose server process knows its plans.
+
+    In the order of the pool itself each of ten processes makes each plan anew ten times before it
+    keeps it: a fifth of the server's time at work on orders, and as much of the service's.
+    """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._pool = _Idle(self._pool)
 
 
 def create_pool(url: str, size: int) -> Pool:
     """Return a pool that holds no connection before it is opened."""
-    return AsyncConnectionPool(
+    return WarmPool(
         url,
         kwargs={"autocommit": True, "application_name": "api"},
         min_size=2,
@@ -71,10 +102,11 @@ async def _configure(conn: Connection) -> None:
 
 @asynccontextmanager
 async def as_user(pool: Pool, claims: Mapping[str, Any]) -> AsyncIterator[Connection]:
-    """Yield a connection whose transaction is the user's."""
+    """Yield a connection whose transaction is the user's; the pool ends it with the block."""
     text = orjson.dumps(claims).decode()
-    async with pool.connection() as conn, conn.transaction():
-        await conn.execute(_AS_USER, ("authenticated", text, str(claims["sub"]), USER_STATEMENT))
+    begin = _BEGIN_AS_USER.format(claims=sql.quote(text), sub=sql.quote(str(claims["sub"])))
+    async with pool.connection() as conn:
+        await conn.execute(begin.encode(), prepare=False)
         yield conn
 
 
@@ -101,7 +133,7 @@ async def service_rows(
 
 @asynccontextmanager
 async def as_service(pool: Pool) -> AsyncIterator[Connection]:
-    """Yield a connection whose transaction is the service's own."""
-    async with pool.connection() as conn, conn.transaction():
-        await conn.execute(_AS, _SERVICE)
+    """Yield a connection whose transaction is the service's own; the pool ends it likewise."""
+    async with pool.connection() as conn:
+        await conn.execute(_BEGIN_AS_SERVICE, prepare=False)
         yield conn

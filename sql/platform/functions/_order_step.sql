@@ -7,10 +7,10 @@
 -- Notes: Once per lease: a repeated claim gets the lease that it has. A job that is no order is passed over.
 create or replace function public._order_step(p_event text, p_job_id uuid, p_lease_epoch integer, p_agent_id uuid)
 returns void
-language sql
-volatile
+language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
+begin
     insert into public.trade_events (
         user_id, agent_id, broker_connection_id, job_id, signal_id, strategy_id, event, symbol, side, volume, sl, tp,
         position_id, actor, detail, occurred_at)
@@ -24,5 +24,6 @@ as $$
       and not exists (
           select from public.trade_events e
           where e.job_id = p_job_id and e.event = p_event
-            and e.detail -> 'lease_epoch' = to_jsonb(p_lease_epoch))
+            and e.detail -> 'lease_epoch' = to_jsonb(p_lease_epoch));
+end;
 $$;

@@ -4,6 +4,7 @@
 -- Locks: what jobengine.claim locks.
 -- Calls: jobengine.claim, _order_step, _uuid
 -- Raises: JE002
+-- Notes: The plans are kept, those of the engine too: to make them anew took a third of a call's time.
 create or replace function public.agent_claim(p_requests jsonb)
 returns table (
     request integer, job_id uuid, tenant_id uuid, queue text, job_type text, priority smallint, input jsonb,
@@ -14,6 +15,7 @@ returns table (
 language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan
 as $$
 begin
     for request, job_id, tenant_id, queue, job_type, priority, input, meta, run_at, attempt, max_attempts, lease_epoch,

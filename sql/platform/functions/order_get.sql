@@ -13,6 +13,7 @@ set enable_seqscan = off
 set enable_bitmapscan = off
 set enable_hashjoin = off
 set enable_mergejoin = off
+set plan_cache_mode = force_generic_plan
 as $$
 begin
     return query select o.* from public.orders o where o.order_id = p_job_id and o.user_id = auth.uid();

@@ -9,6 +9,7 @@ language sql
 volatile
 security definer
 set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan
 as $$
     select public._order_events(p_jobs);
     select public._settle_closing(p_jobs)
