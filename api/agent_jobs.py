@@ -7,22 +7,21 @@ have it, speaks of the lease that it holds now, or of its own last one where the
 from __future__ import annotations
 
 import asyncio
-import random
+import time
 from datetime import datetime
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api import calls, models
+from api import calls, models, parking
 from api.endpoint import Call
 from api.errors import Problem, check
 from api.keys import Agent
-from api.longpoll import Waiter
+from api.longpoll import Waiter, patience
 from api.service import Service
 from jobengine import Job, JobInfo, Lease, Outcome, Report
 from jobengine.records import Held, Started
 
-LONGEST_WAIT = 30.0
 NO_JOBS = models.NoJobs()
 
 
@@ -30,15 +29,16 @@ async def next_job(call: Call) -> models.AgentJob | models.NoJobs | Response:
     """Hand out the next job, waiting for one as long as the agent likes, 30 seconds at most."""
     query: models.NextQuery = call.query
     gone = asyncio.create_task(_gone(call.request))
-    # Agents that came together, after a restart for example, do not go on coming together.
-    wait = min(query.wait, LONGEST_WAIT) * random.uniform(0.8, 1.0)  # noqa: S311
-    until = asyncio.get_running_loop().time() + wait
+    begun: Waiter | None = call.request.scope["state"].get(parking.BEGUN)
+    until = begun.until if begun else time.monotonic() + patience(query.wait)
     try:
         while True:
-            left = max(0.0, until - asyncio.get_running_loop().time())
-            waiter = call.service.longpoll.poll(
-                call.holder, seconds=left, request_id=query.request_id
+            waiter = begun or call.service.longpoll.poll(
+                call.holder,
+                seconds=max(0.0, until - time.monotonic()),
+                request_id=query.request_id,
             )
+            begun = None
             job = await _outcome(call.service, waiter, gone)
             if gone.done() or job is None:
                 return NO_JOBS

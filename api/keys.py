@@ -17,24 +17,29 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
+import logging
 import random
 import secrets
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
 from typing import TypeVar
 from uuid import UUID
 
 import bcrypt
+import psycopg
 
 from api import calls
 from api.database import Pool, as_service
 from api.errors import Problem
 from api.limits import Failures
 from api.records import Credentials
+
+log = logging.getLogger("api.keys")
 
 T = TypeVar("T")
 
@@ -44,6 +49,7 @@ LONGEST_KEY = 72  # bytes; bcrypt refuses more
 FRESH_SECONDS = 240.0
 FRESH_SECONDS_DEAF = 5.0
 CACHED_AGENTS = 50_000
+LEARNED_AT_ONCE = 500  # agents that one statement asks about
 VERIFIERS = 2
 VERIFICATIONS_WAITING = 8
 _NOBODY = hashlib.sha256(secrets.token_bytes(32)).digest()
@@ -93,6 +99,8 @@ class AgentKeys:
         self._known: OrderedDict[UUID, _Known] = OrderedDict()
         self._owners: dict[bytes, UUID] = {}
         self._changes = 0  # how often something was to be forgotten
+        self._learning: dict[UUID, asyncio.Future[None]] = {}
+        self._learner: asyncio.Task[None] | None = None
         self._failures = Failures(failures)
         self._verifying: dict[tuple[str, bytes], asyncio.Future[bool]] = {}
         self._pending = 0
@@ -121,6 +129,46 @@ class AgentKeys:
         look = self._load if self._announced() else self._ask
         known = await look(agent.agent_id)
         return known is not None and not _revoked(known)
+
+    def known(self, agent_id: UUID, digest: bytes) -> Agent | None:
+        """Return the agent whose key has this digest, if that is known without asking anybody.
+
+        None says nothing: `agent` finds out, and why not.
+        """
+        known = self._known.get(agent_id)
+        if known is None or not self._fresh(known):
+            return None
+        if not _has(known.credentials, digest) or _revoked(known):
+            return None
+        return known.agent
+
+    def learn(self, agent_id: UUID) -> asyncio.Future[None]:
+        """Find out about an agent of whom nothing is known, with others in one go.
+
+        The future never fails: what was found out is for `known` to say, a refusal for `agent`.
+        """
+        known = self._known.get(agent_id)
+        if known is None or not self._fresh(known):
+            return self._ask_soon(agent_id)
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        future.set_result(None)
+        return future
+
+    def _ask_soon(self, agent_id: UUID) -> asyncio.Future[None]:
+        future = self._learning.get(agent_id)
+        if future is None:
+            future = self._learning[agent_id] = asyncio.get_running_loop().create_future()
+        if self._learner is None or self._learner.done():
+            self._learner = asyncio.create_task(self._learn())
+        return future
+
+    def renew(self, agent_ids: Iterable[UUID]) -> None:
+        """Have asked about those of these agents again of whom what is known grows old."""
+        limit = time.monotonic() - self._patience / 2
+        for agent_id in agent_ids:
+            known = self._known.get(agent_id)
+            if known is not None and known.at < limit:
+                self._ask_soon(agent_id)
 
     async def make(self) -> NewKey:
         """Return a new key; `overloaded` while too many hashes are being made."""
@@ -160,10 +208,43 @@ class AgentKeys:
 
     async def _load(self, agent_id: UUID) -> _Known | None:
         known = self._known.get(agent_id)
-        fresh = FRESH_SECONDS if self._announced() else FRESH_SECONDS_DEAF
-        if known is None or time.monotonic() - known.at > fresh * known.patience:
-            return await self._ask(agent_id)
-        return known
+        return known if known and self._fresh(known) else await self._ask(agent_id)
+
+    @property
+    def _patience(self) -> float:
+        """How long something is known, in seconds."""
+        return FRESH_SECONDS if self._announced() else FRESH_SECONDS_DEAF
+
+    def _fresh(self, known: _Known) -> bool:
+        return time.monotonic() - known.at <= self._patience * known.patience
+
+    async def _learn(self) -> None:
+        """Ask until nobody waits; an outage is for those to tell who then ask for themselves."""
+        while self._learning:
+            batch = list(islice(self._learning, LEARNED_AT_ONCE))
+            try:
+                await self._ask_about(batch)
+            except psycopg.Error as error:
+                log.warning("%d agents were not looked up: %s", len(batch), error)
+            finally:
+                for agent_id in batch:
+                    future = self._learning.pop(agent_id)
+                    if not future.done():
+                        future.set_result(None)
+
+    async def _ask_about(self, agent_ids: Sequence[UUID]) -> None:
+        at, changes = time.monotonic(), self._changes
+        async with as_service(self._pool) as conn:
+            found = await calls.agents_credentials(conn, agent_ids=agent_ids)
+            places = await calls.agent_queues(conn, agent_ids=agent_ids)
+        if changes != self._changes:
+            return
+        queues = {place.agent_id: tuple(place.queues) for place in places}
+        for agent_id in agent_ids:
+            self._drop(agent_id)
+        for one in found:
+            agent = Agent(one.agent_id, one.user_id, queues.get(one.agent_id, ()))
+            self._remember(_Known(one.credentials(), agent, at, _jitter()))
 
     async def _ask(self, agent_id: UUID) -> _Known | None:
         self._drop(agent_id)

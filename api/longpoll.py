@@ -2,8 +2,9 @@
 
 Agents wait in memory. The claimer asks the engine with one `claim` for many agents, and only for
 those who have reason to ask: a poll that has just come, a job that the engine's notification names,
-or 15 to 30 seconds since the last look, for what no notification tells (a retry that became due, a
-notification that was lost). Between these an agent costs a timer and nothing else.
+or a look, for what no notification tells (a retry that became due, a notification that was lost).
+Every agent is looked at each 20 seconds, a twentieth of them each second, and asked for where its
+user has any job that waits. Between these an agent costs a timer and nothing else.
 
 An agent whose claim came back empty is put into the engine's table of sleepers (`_doze.sql`) and
 asked for once more; from then on its jobs are announced. Who is in there stays in, poll after poll,
@@ -14,11 +15,12 @@ announced since, needs no claim at all.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import random
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID, uuid4
 
@@ -27,16 +29,20 @@ import orjson
 from api import calls
 from api.keys import Agent
 from jobengine import EngineError, JobEngine, Lease, metrics
+from jobengine.calls import _tenants
 from jobengine.claimer import Claimer
 from jobengine.records import Job
 
 log = logging.getLogger("api.longpoll")
 
 BATCH = 200  # agents that one claim asks for
-LOOK_SECONDS = (15.0, 30.0)  # an agent looks for itself so often
+LONGEST_WAIT = 30.0  # seconds that a poll may last
+LOOKS = 20  # each second another one of so many parts of the agents is looked at
+LOOK_PAUSE = 1.0
+TENANT_PAGE = 1000
 OUSTED_SECONDS = 1.0  # an agent's older poll ends so late: two of one key do not chase each other
-RENEW_SECONDS = 60.0  # the sleepers are written anew so often
-DOZE_SECONDS = 180.0  # and forgotten by the engine after so long, should this process be gone
+RENEW_SECONDS = 120.0  # the sleepers are written anew so often
+DOZE_SECONDS = 300.0  # and forgotten by the engine after so long, should this process be gone
 IDLE_SECONDS = 45.0  # an agent that has not polled for so long is not announced jobs any more
 
 
@@ -75,20 +81,32 @@ class _Place:
     """What is known of an agent, between its polls too."""
 
     agent: Agent
+    looks: dict[UUID, _Place]  # the part of all places in which this is looked at
     waiter: Waiter | None = None
-    look: asyncio.TimerHandle | None = None
     covered: bool = False  # its queues are among the sleepers'
     quiet: bool = False  # the last claim found nothing, and nothing was announced since
-    looked: float = float("-inf")
     polled: float = field(default_factory=time.monotonic)
+
+
+def patience(wait: float) -> float:
+    """Return how long a poll lasts that asks for so many seconds.
+
+    Agents that came together, after a restart for example, do not go on coming together.
+    """
+    return min(wait, LONGEST_WAIT) * random.uniform(0.8, 1.0)  # noqa: S311
 
 
 class LongPoll:
     """Hands out jobs to polls; `run` is its claimer. Not for threads."""
 
-    def __init__(self, engine: JobEngine) -> None:
+    def __init__(
+        self, engine: JobEngine, waits: Callable[[Iterable[UUID]], None] = lambda _: None
+    ) -> None:
+        """`waits` is told of every agent that polls, each 20 seconds."""
         self._engine = engine
+        self._waits = waits
         self._places: dict[UUID, _Place] = {}
+        self._looks: list[dict[UUID, _Place]] = [{} for _ in range(LOOKS)]
         self._by_queue: dict[tuple[UUID, str], set[UUID]] = {}
         self._due: dict[UUID, None] = {}  # in the order in which they became due
         self._wanted = asyncio.Event()
@@ -130,7 +148,8 @@ class LongPoll:
         place.waiter, place.polled = waiter, time.monotonic()
         if seconds > 0:
             waiter.timer = loop.call_later(seconds, self._over, waiter)
-        self._begin(place, seconds, request_id)
+        if not (seconds > 0 and place.covered and place.quiet and request_id is None):
+            self._ask_for(place)  # it is not known that there is nothing
         return waiter
 
     async def leave(self, waiter: Waiter) -> None:
@@ -148,13 +167,14 @@ class LongPoll:
     async def run(self) -> None:
         """Claim for those who are due, for ever."""
         with self._engine.wakeup.jobs(self._came):
-            renewal = asyncio.create_task(self._renew())
+            beside = [asyncio.create_task(work()) for work in (self._renew, self._look)]
             try:
                 while True:
                     await self._wanted.wait()
                     await self._serve(self._batch())
             finally:
-                renewal.cancel()
+                for task in beside:
+                    task.cancel()
 
     # Who is due
 
@@ -164,7 +184,8 @@ class LongPoll:
         if place is None or place.agent != agent:
             if place is not None:
                 self._drop(place)
-            place = self._places[agent.agent_id] = _Place(agent)
+            place = _Place(agent, min(self._looks, key=len))
+            self._places[agent.agent_id] = place.looks[agent.agent_id] = place
             for queue in agent.queues:
                 self._by_queue.setdefault((agent.user_id, queue), set()).add(agent.agent_id)
         return place
@@ -173,9 +194,8 @@ class LongPoll:
         if place.waiter:
             place.waiter.resolve(None)
             place.waiter = None
-        if place.look:
-            place.look.cancel()
         self._places.pop(place.agent.agent_id, None)
+        place.looks.pop(place.agent.agent_id, None)
         self._due.pop(place.agent.agent_id, None)
         for queue in place.agent.queues:
             key = (place.agent.user_id, queue)
@@ -183,24 +203,10 @@ class LongPoll:
             if not self._by_queue[key]:
                 del self._by_queue[key]
 
-    def _begin(self, place: _Place, seconds: float, request_id: UUID | None) -> None:
-        """Claim at once, unless it is known that there is nothing."""
-        left = place.looked + LOOK_SECONDS[0] - time.monotonic()
-        if seconds > 0 and place.covered and place.quiet and request_id is None and left > 0:
-            self._look_later(place, left)
-        else:
-            self._ask_for(place)
-
     def _ask_for(self, place: _Place) -> None:
         if place.waiter:
             self._due[place.agent.agent_id] = None
             self._wanted.set()
-
-    def _look_later(self, place: _Place, seconds: float | None = None) -> None:
-        if place.look:
-            place.look.cancel()
-        pause = random.uniform(*LOOK_SECONDS) if seconds is None else seconds  # noqa: S311 - jitter
-        place.look = asyncio.get_running_loop().call_later(pause, self._ask_for, place)
 
     def _over(self, waiter: Waiter) -> None:
         """The poll's time is up; one that is being asked for gets the outcome."""
@@ -271,11 +277,10 @@ class LongPoll:
             }
             for waiter in batch
         ]
-        now = time.monotonic()
         for waiter in batch:
             waiter.asking = True
             if place := self._places.get(waiter.agent.agent_id):
-                place.quiet, place.looked = True, now  # until something is announced meanwhile
+                place.quiet = True  # until something is announced meanwhile
         async with self._engine.connection() as conn:
             jobs = await calls.agent_claim(conn, requests=orjson.dumps(requests).decode())
         self._count(jobs)
@@ -301,8 +306,6 @@ class LongPoll:
                 self._vacate(waiter)
                 if not waiter.resolve(job) and job is not None:
                     unwanted.append(job)
-            elif place and place.waiter is waiter:
-                self._look_later(place)
         await self._release(unwanted)
 
     async def _doze(self, waiters: Iterable[Waiter]) -> None:
@@ -348,6 +351,38 @@ class LongPoll:
             await self._engine.release(leases)
         except EngineError as error:
             log.warning("%d unwanted jobs wait for their leases to end: %s", len(leases), error)
+
+    # Looks
+
+    async def _look(self) -> None:
+        """Ask for those who may have missed something, a part of them at a time, for ever."""
+        for places in itertools.cycle(self._looks):
+            await asyncio.sleep(LOOK_PAUSE)
+            if not places:
+                continue
+            self._waits(places)
+            try:
+                self._look_at(list(places.values()), await self._who_has_jobs())
+            except EngineError as error:
+                log.warning("nobody looks for jobs: %s", error)
+
+    def _look_at(self, places: Iterable[_Place], tenants: Collection[UUID]) -> None:
+        for place in places:
+            if place.agent.user_id in tenants:
+                place.quiet = False
+                self._ask_for(place)
+
+    async def _who_has_jobs(self) -> Collection[UUID]:
+        """Return who has jobs that wait, due or not."""
+        found: set[UUID] = set()
+        after: UUID | None = None
+        async with self._engine.connection() as conn:
+            while page := await _tenants(conn, after=after, limit=TENANT_PAGE):
+                found.update(page)
+                if len(page) < TENANT_PAGE:
+                    break
+                after = page[-1]
+        return found
 
     # Sleepers
 

@@ -22,6 +22,34 @@ class Credentials:
 
 
 @dataclass(frozen=True, slots=True)
+class AgentCredentials:
+    """`Credentials` of one of several agents that were asked about; flat, as rows are."""
+
+    agent_id: UUID
+    user_id: UUID
+    broker_connection_id: UUID | None
+    key_hash: str | None
+    key_digest: bytes | None
+    previous_key_hash: str | None
+    previous_key_digest: bytes | None
+    previous_key_until: datetime | None
+    revoked_at: datetime | None
+
+    def credentials(self) -> Credentials:
+        """Return what concerns this agent alone."""
+        return Credentials(
+            user_id=self.user_id,
+            broker_connection_id=self.broker_connection_id,
+            key_hash=self.key_hash,
+            key_digest=self.key_digest,
+            previous_key_hash=self.previous_key_hash,
+            previous_key_digest=self.previous_key_digest,
+            previous_key_until=self.previous_key_until,
+            revoked_at=self.revoked_at,
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Decision:
     """What became of an alert; all but `known` and `replayed` is null for a secret of nobody's."""
 

@@ -13,6 +13,7 @@ import uvicorn
 from starlette.applications import Starlette
 
 from api.app import create_app
+from api.parking import Parking
 from api.service import Service
 from api.settings import Settings
 from api.stream.protocol import Link
@@ -33,6 +34,7 @@ class Server(uvicorn.Server):
             app,
             host=settings.host,
             port=settings.port,
+            http=Parking,
             access_log=False,  # it prints whole URLs; api.middleware logs without secrets
             server_header=False,
             timeout_graceful_shutdown=GRACE_SECONDS,

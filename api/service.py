@@ -86,7 +86,7 @@ def _service(settings: Settings, metrics: Metrics, pool: Pool, engine: JobEngine
         failures=settings.key_failures,
         announced=lambda: redis.hearing,
     )
-    longpoll = LongPoll(engine)
+    longpoll = LongPoll(engine, keys.renew)
     metrics.waiting = lambda: longpoll.waiting
     tokens = Tokens(settings)
     stream = PriceStream(settings, pool, redis, tokens)

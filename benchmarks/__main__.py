@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import bulk, drain, machine, orders, stream, webhooks
+from benchmarks import bulk, drain, longpoll, machine, orders, stream, webhooks
 from benchmarks.pgbench import PgbenchError
 from benchmarks.plots import write_plots
 from benchmarks.report import as_json, as_markdown
@@ -21,6 +21,7 @@ SCENARIOS = {
     for scenario in (
         bulk.SCENARIO,
         drain.SCENARIO,
+        longpoll.SCENARIO,
         orders.SCENARIO,
         stream.SCENARIO,
         webhooks.SCENARIO,

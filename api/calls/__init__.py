@@ -28,6 +28,7 @@ from api.calls.agents import (
     agent_seen,
     agent_set_digest,
     agent_status,
+    agents_credentials,
 )
 from api.calls.jobs import agent_claim, agent_start, job_cancel, job_create, job_get, job_list
 from api.calls.trading import (
@@ -71,6 +72,7 @@ __all__ = [
     "agent_set_digest",
     "agent_start",
     "agent_status",
+    "agents_credentials",
     "broker_connection_create",
     "broker_connection_delete",
     "broker_connection_list",

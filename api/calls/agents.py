@@ -10,7 +10,7 @@ from uuid import UUID
 from api import models
 from api.calls._rows import json, many, one, records, scalar
 from api.database import Connection
-from api.records import AgentQueues, Credentials
+from api.records import AgentCredentials, AgentQueues, Credentials
 
 
 async def agent_pair(
@@ -95,6 +95,20 @@ async def agent_credentials(conn: Connection, *, agent_id: UUID) -> Credentials 
         {"agent_id": agent_id},
     )
     return found[0] if found else None
+
+
+async def agents_credentials(
+    conn: Connection, *, agent_ids: Sequence[UUID]
+) -> list[AgentCredentials]:
+    """Call `agent_credentials` for several agents in one statement; no row for who is none."""
+    return await records(
+        conn,
+        AgentCredentials,
+        """select a.id as agent_id, c.*
+        from unnest(%(agent_ids)s::uuid[]) a (id)
+        cross join lateral public.agent_credentials(p_agent_id => a.id) c""",
+        {"agent_ids": list(agent_ids)},
+    )
 
 
 async def agent_set_digest(
