@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 from datetime import datetime
 
 from starlette.requests import Request
@@ -25,8 +26,8 @@ from jobengine.records import Held, Started
 NO_JOBS = models.NoJobs()
 
 
-async def next_job(call: Call) -> models.AgentJob | models.NoJobs | Response:
-    """Hand out the next job, waiting for one as long as the agent likes, 30 seconds at most."""
+async def next_job(call: Call) -> models.AgentJob | models.AgentJobs | models.NoJobs | Response:
+    """Hand out what is next, waiting for it as long as the agent likes, 30 seconds at most."""
     query: models.NextQuery = call.query
     gone = asyncio.create_task(_gone(call.request))
     begun: Waiter | None = call.request.scope["state"].get(parking.BEGUN)
@@ -37,15 +38,20 @@ async def next_job(call: Call) -> models.AgentJob | models.NoJobs | Response:
                 call.holder,
                 seconds=max(0.0, until - time.monotonic()),
                 request_id=query.request_id,
+                first=query.first,
+                most=query.max or 1,
             )
             begun = None
-            job = await _outcome(call.service, waiter, gone)
-            if gone.done() or job is None:
+            jobs = await _outcome(call.service, waiter, gone)
+            if gone.done() or not jobs:
                 return NO_JOBS
             if not await call.service.keys.still(call.holder):
                 await call.service.longpoll.leave(waiter)
                 raise Problem("agent_key_revoked")
-            if found := await _hand_over(call.service, call.holder, job, gone, ack=query.ack):
+            if query.ack:
+                given = [_given(call.service, call.holder, job) for job in jobs]
+                return given[0] if query.max is None else models.AgentJobs(jobs=given)
+            if found := await _hand_over(call.service, call.holder, jobs[0], gone):
                 return found
     finally:
         gone.cancel()
@@ -57,8 +63,8 @@ async def _gone(request: Request) -> None:
         pass
 
 
-async def _outcome(service: Service, waiter: Waiter, gone: asyncio.Task[None]) -> Job | None:
-    """Return what the poll brings; None where its client leaves first, and nothing is lost."""
+async def _outcome(service: Service, waiter: Waiter, gone: asyncio.Task[None]) -> Sequence[Job]:
+    """Return what the poll brings; nothing where its client leaves first, and nothing is lost."""
     try:
         await asyncio.wait((waiter.answer, gone), return_when=asyncio.FIRST_COMPLETED)
     except asyncio.CancelledError:
@@ -66,12 +72,12 @@ async def _outcome(service: Service, waiter: Waiter, gone: asyncio.Task[None]) -
         raise
     if gone.done():
         await service.longpoll.leave(waiter)
-        return None
+        return ()
     return waiter.answer.result()
 
 
 async def _hand_over(
-    service: Service, agent: Agent, job: Job, gone: asyncio.Task[None], *, ack: bool
+    service: Service, agent: Agent, job: Job, gone: asyncio.Task[None]
 ) -> models.AgentJob | models.NoJobs | None:
     """Begin the job for an agent that will not do so itself, as the last act before the answer.
 
@@ -79,19 +85,24 @@ async def _hand_over(
     have begun: a job whose client leaves by then waits again, at no cost. One that an earlier
     answer began stays begun: the agent may be at it.
     """
-    lease_expires_at = job.lease_expires_at
-    if not ack:
-        started = await _begun(service, agent, job)
-        if started.verdict not in {"ok", "duplicate"}:
-            return None
-        lease_expires_at = started.lease_expires_at or lease_expires_at
-        if gone.done():
-            if started.verdict == "ok":
-                await _put_back(service, job)
-            return NO_JOBS
+    started = await _begun(service, agent, job)
+    if started.verdict not in {"ok", "duplicate"}:
+        return None
+    if gone.done():
+        if started.verdict == "ok":
+            await _put_back(service, job)
+        return NO_JOBS
+    return _given(service, agent, job, started)
+
+
+def _given(
+    service: Service, agent: Agent, job: Job, started: Started | None = None
+) -> models.AgentJob:
+    """Return the job as its agent hears of it, and note that it is the agent's."""
     service.metrics.jobs_delivered += 1
     service.handed.note(job, agent.agent_id)
-    return _agent_job(job, lease_expires_at, begun=not ack or job.started_at is not None)
+    lease_expires_at = (started and started.lease_expires_at) or job.lease_expires_at
+    return _agent_job(job, lease_expires_at, begun=bool(started or job.started_at))
 
 
 async def _begun(service: Service, agent: Agent, lease: Held) -> Started:

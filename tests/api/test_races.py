@@ -51,8 +51,7 @@ async def let_in(service: Service, agent: Agent) -> keys.Agent:
 
 async def claimed(service: Service, agent: Agent, request_id: UUID | None = None) -> Job:
     waiter = service.longpoll.poll(await let_in(service, agent), seconds=0, request_id=request_id)
-    job = await waiter.answer
-    assert job
+    (job,) = await waiter.answer
     return job
 
 
@@ -73,9 +72,7 @@ def test_a_job_whose_client_left_before_the_answer_waits_again(
 
     async def work(service: Service) -> None:
         job = await claimed(service, agent)
-        await agent_jobs._hand_over(
-            service, await let_in(service, agent), job, await client_gone(), ack=False
-        )
+        await agent_jobs._hand_over(service, await let_in(service, agent), job, await client_gone())
 
     inside(work)
     assert owner.job(job_id)["status"] == "pending"
@@ -92,7 +89,7 @@ def test_a_begun_order_asked_for_again_stays_begun_when_the_client_leaves(
         again = await claimed(service, agent, request_id)
         assert again.lease_epoch == begun["lease_epoch"]
         answer = await agent_jobs._hand_over(
-            service, await let_in(service, agent), again, await client_gone(), ack=False
+            service, await let_in(service, agent), again, await client_gone()
         )
         assert answer == agent_jobs.NO_JOBS
 
@@ -126,7 +123,7 @@ def test_revoking_ends_the_waiting_poll_in_every_process(
         waiter = service.longpoll.poll(await let_in(service, agent), seconds=30, request_id=None)
         await in_thread(owner.delete, agent.path)
         async with asyncio.timeout(20):  # less than the poll waits
-            assert await waiter.answer is None
+            assert not await waiter.answer
         assert service.longpoll.waiting == 0
         with pytest.raises(Problem, match="agent_key_revoked"):
             await let_in(service, agent)
@@ -143,7 +140,7 @@ def test_after_a_silence_all_polls_show_their_keys_again(
             for each in (agent, await in_thread(owner.pair))
         ]
         service.forget(None)
-        assert [waiter.answer.result() for waiter in waiters] == [None, None]
+        assert [waiter.answer.result() for waiter in waiters] == [(), ()]
 
     inside(work)
 
@@ -227,10 +224,9 @@ def test_two_polls_of_one_key_do_not_chase_each_other(
         )
         assert not older.answer.done()
         job_id = await in_thread(lambda: owner.enqueue(agent_id=str(agent.agent_id)))
-        found = await newer.answer
-        assert found
+        (found,) = await newer.answer
         assert found.job_id == job_id
-        assert await older.answer is None
+        assert not await older.answer
 
     inside(work)
 
@@ -252,9 +248,8 @@ def test_an_older_poll_gets_no_job(
             return await claim(conn, requests=requests)
 
         monkeypatch.setattr(calls, "agent_claim", overtaken)
-        assert await service.longpoll.poll(holder, seconds=30, request_id=None).answer is None
-        found = await newer[0].answer
-        assert found
+        assert not await service.longpoll.poll(holder, seconds=30, request_id=None).answer
+        (found,) = await newer[0].answer
         assert found.job_id == job_id
 
     inside(work)
