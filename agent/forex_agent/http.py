@@ -44,8 +44,14 @@ def transfer_session() -> aiohttp.ClientSession:
 
 
 def exact(url: str) -> URL:
-    """Return a URL that is sent as it stands: one that was signed is another one quoted anew."""
-    return URL(url, encoded="%" in url)
+    """Return a URL that is sent as it stands: one that was signed is another one quoted anew.
+
+    Raises one of `TRANSPORT_ERRORS` for what is no URL.
+    """
+    try:
+        return URL(url, encoded="%" in url)
+    except ValueError:
+        raise aiohttp.InvalidURL("a URL of a job") from None  # it is a secret
 
 
 def proxy_for(url: str) -> str | None:
