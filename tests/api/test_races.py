@@ -20,6 +20,7 @@ from api.embedded import EmbeddedValkey
 from api.endpoint import Call
 from api.errors import Problem
 from api.keys import AgentKeys
+from api.longpoll import Waiter
 from api.metrics import Metrics
 from api.service import Service, running
 from api.settings import Settings
@@ -210,6 +211,37 @@ def test_a_claim_that_fails_by_a_mistake_fails_its_polls_and_no_others(
         with pytest.raises(RuntimeError, match="a mistake"):
             await service.longpoll.poll(holder, seconds=30, request_id=None).answer
         assert (await claimed(service, agent)).job_id == job_id
+
+    inside(work)
+
+
+def test_what_is_asked_for_the_first_time_needs_no_claim_where_nothing_was_announced(
+    owner: User, agent: Agent, inside: Inside
+) -> None:
+    async def work(service: Service) -> None:
+        holder = await let_in(service, agent)
+
+        def ask(request_id: UUID, *, first: bool) -> Waiter:
+            return service.longpoll.poll(
+                holder, seconds=30, request_id=request_id, first=first, most=2
+            )
+
+        waiter = ask(uuid4(), first=True)
+        job_id = await in_thread(lambda: owner.enqueue(agent_id=str(agent.agent_id)))
+        (job,) = await waiter.answer
+        assert job.job_id == job_id
+        again = uuid4()
+        for request_id, first, claims in [
+            (again, True, False),
+            (again, True, True),  # it was asked with before, whatever the agent says
+            (uuid4(), False, True),
+        ]:
+            service.longpoll._due.clear()
+            waiter = ask(request_id, first=first)
+            assert (agent.agent_id in service.longpoll._due) is claims
+        job_id = await in_thread(lambda: owner.enqueue(agent_id=str(agent.agent_id)))
+        (job,) = await waiter.answer
+        assert job.job_id == job_id
 
     inside(work)
 
