@@ -22,12 +22,14 @@ import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from uuid import UUID, uuid4
 
 import orjson
 
 from api import calls
 from api.keys import Agent
+from api.wheel import Turn, Wheel
 from jobengine import EngineError, JobEngine, Lease, metrics
 from jobengine.calls import _tenants
 from jobengine.claimer import Claimer
@@ -55,7 +57,8 @@ class Waiter:
     until: float
     answer: asyncio.Future[Sequence[Job]]
     most: int = 1  # jobs
-    timer: asyncio.TimerHandle | None = None
+    told: Callable[[], None] | None = None  # called when the answer is there
+    timer: Turn | None = None
     asking: bool = False
     ousted: bool = False  # by a newer poll: its client may be gone, so it gets no job
 
@@ -63,18 +66,29 @@ class Waiter:
         """Answer the poll; False where it is over already, or may have no job."""
         if self.answer.done() or (self.ousted and jobs):
             return False
-        if self.timer is not None:
-            self.timer.cancel()
         self.answer.set_result(jobs)
+        self._over()
         return True
 
-    def oust(self) -> None:
+    def fail(self, error: Exception) -> None:
+        """Answer the poll with the error, unless it is over already."""
+        if not self.answer.done():
+            self.answer.set_exception(error)
+            self._over()
+
+    def _over(self) -> None:
+        if self.timer is not None:
+            self.timer.cancel()
+        if self.told is not None:
+            self.told()
+
+    def oust(self, wheel: Wheel) -> None:
         """Have the poll answered with no job, soon."""
         self.ousted = True
         if self.timer is not None:
             self.timer.cancel()
         left = min(OUSTED_SECONDS, max(0.0, self.until - time.monotonic()))
-        self.timer = asyncio.get_running_loop().call_later(left, self.resolve)
+        self.timer = wheel.later(left, self.resolve)
 
 
 @dataclass(eq=False, slots=True)
@@ -95,7 +109,7 @@ def patience(wait: float) -> float:
 
     Agents that came together, after a restart for example, do not go on coming together.
     """
-    return min(wait, LONGEST_WAIT) * random.uniform(0.8, 1.0)  # noqa: S311
+    return min(wait, LONGEST_WAIT) * random.uniform(0.9, 1.0)  # noqa: S311
 
 
 class LongPoll:
@@ -112,6 +126,7 @@ class LongPoll:
         self._by_queue: dict[tuple[UUID, str], set[UUID]] = {}
         self._due: dict[UUID, None] = {}  # in the order in which they became due
         self._wanted = asyncio.Event()
+        self.wheel = Wheel()
         self._listener = uuid4()
         self.closed = False  # whoever waits for anything in this process need not any more
 
@@ -141,24 +156,25 @@ class LongPoll:
         request_id: UUID | None,
         first: bool = False,
         most: int = 1,
+        told: Callable[[], None] | None = None,
     ) -> Waiter:
-        """Begin a poll; its `answer` comes after `seconds` at the latest, empty for no job.
+        """Begin a poll; its `answer` comes after `seconds`, at most a tick later; empty: no job.
 
         One poll per agent: an older one is answered with no job, a second later. The caller ends it
         with `leave`. `first`: nobody has asked with this request id, so no lease can be its own.
         """
         loop = asyncio.get_running_loop()
         until = time.monotonic() + seconds
-        waiter = Waiter(agent, request_id, until, loop.create_future(), most)
+        waiter = Waiter(agent, request_id, until, loop.create_future(), most, told)
         if self.closed:
             waiter.resolve()
             return waiter
         place = self._place(agent)
         if place.waiter:
-            place.waiter.oust()
+            place.waiter.oust(self.wheel)
         place.waiter, place.polled = waiter, time.monotonic()
         if seconds > 0:
-            waiter.timer = loop.call_later(seconds, self._over, waiter)
+            waiter.timer = self.wheel.later(seconds, partial(self._over, waiter))
         new = request_id is None or (first and request_id != place.request_id)
         place.request_id = request_id
         if not (seconds > 0 and place.covered and place.quiet and new):
@@ -349,10 +365,7 @@ class LongPoll:
             self._vacate(waiter)
             if place := self._places.get(waiter.agent.agent_id):
                 place.quiet = False
-            if waiter.timer is not None:
-                waiter.timer.cancel()
-            if not waiter.answer.done():
-                waiter.answer.set_exception(error)
+            waiter.fail(error)
 
     async def _release(self, jobs: Sequence[Job]) -> None:
         """Give jobs back; where that fails their leases run out, and no attempt is spent.

@@ -147,10 +147,8 @@ class Parking(HttpProtocol):
         super().connection_lost(exc)
 
     def shutdown(self) -> None:
-        """Answer before the connection ends: the service has ended every poll."""
-        if self._asked is not None and self._came() is None:
-            self._say_no_jobs(closing=True)
-        elif self._asked is not None:
+        """Let whoever is only being looked up be answered before the connection ends."""
+        if self._asked is not None:
             self._go_on()
         super().shutdown()
 
@@ -193,11 +191,13 @@ class Parking(HttpProtocol):
             request_id=asked.request_id,
             first=asked.first,
             most=asked.most,
+            told=self._answered,
         )
-        self._waiter.answer.add_done_callback(self._answered)
+        if self._waiter.answer.done():
+            self._answered()
 
-    def _answered(self, answer: asyncio.Future[Any]) -> None:
-        if self._waiter is None or self._waiter.answer is not answer or answer.cancelled():
+    def _answered(self) -> None:
+        if self._waiter is None:
             return
         if self._came() is None:
             self._say_no_jobs()
@@ -213,6 +213,8 @@ class Parking(HttpProtocol):
     def _end(self) -> Waiter | None:
         """Let nothing wait here any more; return what did."""
         waiter, self._waiter, self._asked = self._waiter, None, None
+        if waiter is not None:
+            waiter.told = None
         return waiter
 
     def _go_on(self) -> None:
@@ -226,7 +228,7 @@ class Parking(HttpProtocol):
         super().data_received(asked.data)
         self.app_state = state
 
-    def _say_no_jobs(self, *, closing: bool = False) -> None:
+    def _say_no_jobs(self) -> None:
         self._end()
         self._service.metrics.request("GET", ROUTE, 200, time.monotonic() - self._began)
         if self.transport.is_closing():
@@ -237,11 +239,11 @@ class Parking(HttpProtocol):
             (b"content-type", b"application/json"),
             (b"x-request-id", uuid4().hex.encode()),
         ]
-        if closing:
+        if self._service.longpoll.closed:  # and soon this connection
             headers.append((b"connection", b"close"))
         lines = b"".join(b"%s: %s\r\n" % header for header in headers)
         self.transport.write(b"HTTP/1.1 200 OK\r\n" + lines + b"\r\n" + _NO_JOBS)
         self.server_state.total_requests += 1
-        self.timeout_keep_alive_task = self.loop.call_later(
+        self.timeout_keep_alive_task = self._service.longpoll.wheel.later(  # type: ignore[assignment]
             self.timeout_keep_alive, self.timeout_keep_alive_handler
         )

@@ -9,7 +9,7 @@ from typing import Any
 
 import uvicorn
 
-_SECONDS = 0.9 * float(sys.argv[1])  # as long as such a poll waits with us, on the average
+_SECONDS = 0.95 * float(sys.argv[1])  # as long as such a poll waits with us, on the average
 _START = {
     "type": "http.response.start",
     "status": 200,
