@@ -21,12 +21,13 @@ from api.longpoll import Waiter, patience
 from api.protocol import CLIENT, Client
 from api.service import Service
 from jobengine import Job, JobInfo, Lease, Outcome, Report
+from jobengine.records import Started
 
 NO_JOBS = models.NoJobs()
 
 
-async def next_job(call: Call) -> models.AgentJob | models.NoJobs | Response:
-    """Hand out the next job, waiting for one as long as the agent likes, 30 seconds at most."""
+async def next_job(call: Call) -> models.AgentJob | models.AgentJobs | models.NoJobs | Response:
+    """Hand out what is next, waiting for it as long as the agent likes, 30 seconds at most."""
     query: models.NextQuery = call.query
     state = call.request.scope["state"]
     client: Client = state[CLIENT]
@@ -34,19 +35,27 @@ async def next_job(call: Call) -> models.AgentJob | models.NoJobs | Response:
     until = begun.until if begun else time.monotonic() + patience(query.wait)
     while True:
         waiter = begun or call.service.longpoll.poll(
-            call.holder, seconds=max(0.0, until - time.monotonic()), request_id=query.request_id
+            call.holder,
+            seconds=max(0.0, until - time.monotonic()),
+            request_id=query.request_id,
+            first=query.first,
+            most=query.max or 1,
         )
         begun = None
         await _over(call, waiter)
         if client.gone:
             await call.service.longpoll.leave(waiter)  # nothing is lost
             return NO_JOBS
-        if (job := waiter.answer.result()) is None:
+        jobs = waiter.answer.result()
+        if not jobs:
             return NO_JOBS
         if not await call.service.keys.still(call.holder):
             await call.service.longpoll.leave(waiter)
             raise Problem("agent_key_revoked")
-        if found := await _hand_over(call.service, call.holder, job, client, ack=query.ack):
+        if query.ack:
+            given = [_given(call.service, call.holder, job) for job in jobs]
+            return given[0] if query.max is None else models.AgentJobs(jobs=given)
+        if found := await _hand_over(call.service, call.holder, jobs[0], client):
             return found
 
 
@@ -71,7 +80,7 @@ async def _gone(request: Request) -> None:
 
 
 async def _hand_over(
-    service: Service, agent: Agent, job: Job, client: Client, *, ack: bool
+    service: Service, agent: Agent, job: Job, client: Client
 ) -> models.AgentJob | models.NoJobs | None:
     """Begin the job for an agent that will not do so itself, as the last act before the answer.
 
@@ -79,19 +88,24 @@ async def _hand_over(
     have begun: a job whose client leaves by then waits again, at no cost. One that an earlier
     answer began stays begun: the agent may be at it.
     """
-    lease_expires_at = job.lease_expires_at
-    if not ack:
-        started = await service.starts.begin(agent.agent_id, job)
-        if started.verdict not in {"ok", "duplicate"}:
-            return None
-        lease_expires_at = started.lease_expires_at or lease_expires_at
-        if client.gone:
-            if started.verdict == "ok":
-                await _put_back(service, job)
-            return NO_JOBS
+    started = await service.starts.begin(agent.agent_id, job)
+    if started.verdict not in {"ok", "duplicate"}:
+        return None
+    if client.gone:
+        if started.verdict == "ok":
+            await _put_back(service, job)
+        return NO_JOBS
+    return _given(service, agent, job, started)
+
+
+def _given(
+    service: Service, agent: Agent, job: Job, started: Started | None = None
+) -> models.AgentJob:
+    """Return the job as its agent hears of it, and note that it is the agent's."""
     service.metrics.jobs_delivered += 1
     service.handed.note(job, agent.agent_id)
-    return _agent_job(job, lease_expires_at, begun=not ack or job.started_at is not None)
+    lease_expires_at = (started and started.lease_expires_at) or job.lease_expires_at
+    return _agent_job(job, lease_expires_at, begun=bool(started or job.started_at))
 
 
 async def _put_back(service: Service, job: Job) -> None:

@@ -55,17 +55,18 @@ class Waiter:
     agent: Agent
     request_id: UUID | None
     until: float
-    answer: asyncio.Future[Job | None]
+    answer: asyncio.Future[Sequence[Job]]
+    most: int = 1  # jobs
     told: Callable[[], None] | None = None  # called when the answer is there
     timer: Turn | None = None
     asking: bool = False
     ousted: bool = False  # by a newer poll: its client may be gone, so it gets no job
 
-    def resolve(self, job: Job | None) -> bool:
+    def resolve(self, jobs: Sequence[Job] = ()) -> bool:
         """Answer the poll; False where it is over already, or may have no job."""
-        if self.answer.done() or (self.ousted and job is not None):
+        if self.answer.done() or (self.ousted and jobs):
             return False
-        self.answer.set_result(job)
+        self.answer.set_result(jobs)
         self._over()
         return True
 
@@ -87,7 +88,7 @@ class Waiter:
         if self.timer is not None:
             self.timer.cancel()
         left = min(OUSTED_SECONDS, max(0.0, self.until - time.monotonic()))
-        self.timer = wheel.later(left, partial(self.resolve, None))
+        self.timer = wheel.later(left, self.resolve)
 
 
 @dataclass(eq=False, slots=True)
@@ -98,7 +99,8 @@ class _Place:
     looks: dict[UUID, _Place]  # the part of all places in which this is looked at
     waiter: Waiter | None = None
     covered: bool = False  # its queues are among the sleepers'
-    quiet: bool = False  # the last claim found nothing, and nothing was announced since
+    quiet: bool = False  # the last claim left nothing, and nothing was announced since
+    request_id: UUID | None = None  # the last one asked with
     polled: float = field(default_factory=time.monotonic)
 
 
@@ -138,7 +140,7 @@ class LongPoll:
         self.closed = True
         for place in self._places.values():
             if place.waiter:
-                place.waiter.resolve(None)
+                place.waiter.resolve()
 
     def forget(self, agent_id: UUID | None) -> None:
         """Answer the agent's poll with no job: its next one shows its key again; None: all."""
@@ -152,18 +154,20 @@ class LongPoll:
         *,
         seconds: float,
         request_id: UUID | None,
+        first: bool = False,
+        most: int = 1,
         told: Callable[[], None] | None = None,
     ) -> Waiter:
-        """Begin a poll; its `answer` comes after `seconds`, at most a tick later; None: no job.
+        """Begin a poll; its `answer` comes after `seconds`, at most a tick later; empty: no job.
 
         One poll per agent: an older one is answered with no job, a second later. The caller ends it
-        with `leave`.
+        with `leave`. `first`: nobody has asked with this request id, so no lease can be its own.
         """
         loop = asyncio.get_running_loop()
         until = time.monotonic() + seconds
-        waiter = Waiter(agent, request_id, until, loop.create_future(), told)
+        waiter = Waiter(agent, request_id, until, loop.create_future(), most, told)
         if self.closed:
-            waiter.resolve(None)
+            waiter.resolve()
             return waiter
         place = self._place(agent)
         if place.waiter:
@@ -171,7 +175,9 @@ class LongPoll:
         place.waiter, place.polled = waiter, time.monotonic()
         if seconds > 0:
             waiter.timer = self.wheel.later(seconds, partial(self._over, waiter))
-        if not (seconds > 0 and place.covered and place.quiet and request_id is None):
+        new = request_id is None or (first and request_id != place.request_id)
+        place.request_id = request_id
+        if not (seconds > 0 and place.covered and place.quiet and new):
             self._ask_for(place)  # it is not known that there is nothing
         return waiter
 
@@ -185,7 +191,7 @@ class LongPoll:
         if not waiter.answer.done():
             waiter.answer.cancel()
         elif not waiter.answer.cancelled() and not waiter.answer.exception():
-            await self._release([job for job in (waiter.answer.result(),) if job])
+            await self._release(waiter.answer.result())
 
     async def run(self) -> None:
         """Claim for those who are due, for ever."""
@@ -215,7 +221,7 @@ class LongPoll:
 
     def _drop(self, place: _Place) -> None:
         if place.waiter:
-            place.waiter.resolve(None)
+            place.waiter.resolve()
             place.waiter = None
         self._places.pop(place.agent.agent_id, None)
         place.looks.pop(place.agent.agent_id, None)
@@ -234,7 +240,7 @@ class LongPoll:
     def _over(self, waiter: Waiter) -> None:
         """The poll's time is up; one that is being asked for gets the outcome."""
         if not waiter.asking:
-            waiter.resolve(None)
+            waiter.resolve()
             self._vacate(waiter)
 
     def _vacate(self, waiter: Waiter) -> None:
@@ -293,7 +299,7 @@ class LongPoll:
             {
                 "queues": waiter.agent.queues,
                 "agent_id": str(waiter.agent.agent_id),
-                "limit": 1,
+                "limit": waiter.most,
                 "tenant_id": waiter.agent.user_id,
                 "request_id": waiter.request_id,
                 "two_phase": "always",
@@ -316,19 +322,21 @@ class LongPoll:
                 meter.add(metrics.CLAIMED, count, kind)
 
     async def _deliver(self, batch: Sequence[Waiter], jobs: Iterable[Job]) -> None:
-        found = {job.request: job for job in jobs}
-        unwanted = []
+        found: dict[int | None, list[Job]] = {}
+        for job in jobs:
+            found.setdefault(job.request, []).append(job)
+        unwanted: list[Job] = []
         now = time.monotonic()
         for number, waiter in enumerate(batch, 1):
             waiter.asking = False
-            job = found.get(number)
+            given = found.get(number, [])
             place = self._places.get(waiter.agent.agent_id)
-            if job is not None and place:
-                place.quiet = False  # where one was, another may be
-            if job is not None or waiter.until <= now:
+            if len(given) >= waiter.most and place:
+                place.quiet = False  # where so many were, another may be
+            if given or waiter.until <= now:
                 self._vacate(waiter)
-                if not waiter.resolve(job) and job is not None:
-                    unwanted.append(job)
+                if not waiter.resolve(given):
+                    unwanted += given
         await self._release(unwanted)
 
     async def _doze(self, waiters: Iterable[Waiter]) -> None:

@@ -20,6 +20,7 @@ from uuid import UUID, uuid4
 
 from api.keys import Agent, digest_of
 from api.longpoll import LONGEST_WAIT, Waiter, patience
+from api.models.jobs import MOST_JOBS
 from api.protocol import Http
 
 if TYPE_CHECKING:
@@ -34,7 +35,8 @@ LONGEST_HEAD = 4096  # bytes; a longer one goes the ordinary way
 _UUID = rb"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 _HEAD = re.compile(
     rb"GET /api/v1/agents/(" + _UUID + rb")/jobs/next"
-    rb"\?wait=(\d{1,4}(?:\.\d{1,6})?)(?:&ack=[01])?(?:&request_id=(" + _UUID + rb"))? HTTP/1\.1\r\n"
+    rb"\?wait=(\d{1,4}(?:\.\d{1,6})?)(?:&ack=([01]))?(?:&request_id=(" + _UUID + rb"))?"
+    rb"(?:&first=([01]))?(?:&max=(\d{1,3}))? HTTP/1\.1\r\n"
     rb"((?:[A-Za-z0-9-]+:[\t -~]*\r\n)+)\r\n"
 )
 # What changes how a request is read, or what its answer holds, is for the ordinary way.
@@ -55,18 +57,30 @@ class Asked:
     digest: bytes
     wait: float
     request_id: UUID | None
+    first: bool
+    most: int
 
 
 def read(data: bytes) -> Asked | None:
     """Read one whole poll and nothing else; None for what goes the ordinary way."""
     if len(data) > LONGEST_HEAD or (found := _HEAD.fullmatch(data)) is None:
         return None
-    agent_id, wait, request_id, lines = found.groups()
+    agent_id, wait, ack, request_id, first, most, lines = found.groups()
     key = _key(lines)
     if key is None or not 0 < (seconds := float(wait)) <= LONGEST_WAIT:
         return None
+    if most is not None and not (ack == b"1" and 0 < int(most) <= MOST_JOBS):
+        return None
     request = UUID(request_id.decode()) if request_id else None
-    return Asked(data, UUID(agent_id.decode()), digest_of(key), seconds, request)
+    return Asked(
+        data,
+        UUID(agent_id.decode()),
+        digest_of(key),
+        seconds,
+        request,
+        first=first == b"1",
+        most=int(most or 1),
+    )
 
 
 def _key(lines: bytes) -> str | None:
@@ -168,6 +182,8 @@ class Parking(Http):
             agent,
             seconds=patience(asked.wait),
             request_id=asked.request_id,
+            first=asked.first,
+            most=asked.most,
             told=self._answered,
         )
         if self._waiter.answer.done():

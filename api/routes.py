@@ -132,10 +132,10 @@ ENDPOINTS = [
         method="GET",
         path=f"{AGENT}/jobs/next",
         handler=agent_jobs.next_job,
-        summary="Claim the next job, waiting up to 30 seconds for one",
+        summary="Claim the next job, or jobs, waiting up to 30 seconds for one",
         access=Access.AGENT,
         query=models.NextQuery,
-        answer=models.AgentJob | models.NoJobs,
+        answer=models.AgentJob | models.AgentJobs | models.NoJobs,
         head=False,
     ),
     Endpoint(

@@ -8,34 +8,28 @@ CallError
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-from importlib.util import find_spec
 from types import TracebackType
 from typing import Any, Self
 
-import httpx
+import aiohttp
 
 from forex_agent import __version__
 from forex_agent.backoff import Backoff
 from forex_agent.clock import ServerClock, elapsed
+from forex_agent.http import TRANSPORT_ERRORS, service_session
 
 log = logging.getLogger("forex_agent.client")
-
-if find_spec("sniffio") is None:
-    # httpcore tries to import it several times a call, and a module that is missing is looked for
-    # on the disk each time: a tenth of the agent's time at work on orders. This says it is missing.
-    sys.modules["sniffio"] = None  # type: ignore[assignment]
 
 CALL_SECONDS = 20.0  # a call without a wait of its own; slower is taken for lost
 WAIT_MARGIN_SECONDS = 15.0  # on top of what a long-poll waits
 LONGEST_RETRY_AFTER = 300.0
-KEPT_SECONDS = 60.0  # the service closes idle connections on its own; httpx notices
 _TRY_AGAIN = frozenset({408, 425, 429})  # and all from 500 on
 
 
@@ -53,10 +47,14 @@ class KeyRefused(CallError):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An answer: its text is JSON; `retry_after` in seconds, where the service asked for it."""
+    """An answer; `body` is the JSON of `text`, None where it is none.
+
+    `retry_after` in seconds, where the service asked for it.
+    """
 
     status: int
     text: str
+    body: Any
     retry_after: float | None = None
 
     @property
@@ -72,24 +70,12 @@ class Answer:
     @property
     def from_service(self) -> bool:
         """Whether the service said it, and not a proxy: each of its answers is a JSON object."""
-        try:
-            body = self.body
-        except ValueError:
-            return False
-        return isinstance(body, dict) and (self.ok or "code" in body)
-
-    @property
-    def body(self) -> Any:
-        """The JSON of it."""
-        return json.loads(self.text)
+        return isinstance(self.body, dict) and (self.ok or "code" in self.body)
 
     @property
     def code(self) -> str:
         """The short code of a refusal, for logs."""
-        try:
-            return str(self.body["code"])
-        except (ValueError, TypeError, KeyError):
-            return str(self.status)
+        return str(self.body["code"] if self.from_service and not self.ok else self.status)
 
 
 class Client:
@@ -104,13 +90,11 @@ class Client:
         self.contact = elapsed()
         """When the service last answered."""
         agent = {"User-Agent": f"forex-agent/{__version__}", "Content-Type": "application/json"}
-        limits = httpx.Limits(max_keepalive_connections=8, keepalive_expiry=KEPT_SECONDS)
-        self._http = httpx.AsyncClient(
-            base_url=url, headers={**agent, **headers}, limits=limits, timeout=CALL_SECONDS
-        )
+        self._headers = {**agent, **headers}
+        self._http: aiohttp.ClientSession
 
     async def __aenter__(self) -> Self:
-        await self._http.__aenter__()
+        self._http = service_session(self.url, self._headers)
         return self
 
     async def __aexit__(
@@ -119,7 +103,7 @@ class Client:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        await self._http.__aexit__(kind, error, trace)
+        await self._http.close()
 
     async def call(
         self, method: str, path: str, body: object = None, *, wait: float | None = None
@@ -130,21 +114,31 @@ class Client:
         place, such as a page, a redirect or a 404 of its own, is nobody's answer.
         """
         timeout = CALL_SECONDS if wait is None else wait + WAIT_MARGIN_SECONDS
-        content = None if body is None else json.dumps(body, allow_nan=False).encode()
         asked = elapsed()
-        try:
-            response = await self._http.request(method, path, content=content, timeout=timeout)
-        except (httpx.HTTPError, httpx.StreamError) as error:
-            raise Unreachable(f"{type(error).__name__}: {error}") from error
-        answer = Answer(response.status_code, response.text, _retry_after(response))
+        answer, date = await self._ask(method, path, body, aiohttp.ClientTimeout(total=timeout))
         if not answer.passing and not answer.from_service:
             raise Unreachable(f"{method} {path} answered {answer.status}, and not by the service")
         if answer.status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
             raise KeyRefused(f"{method} {path} answered {answer.status} {answer.code}")
         self.contact = elapsed()
         if not self.clock.known:
-            _learn_coarsely(self.clock, response, asked)
+            _learn_coarsely(self.clock, date, asked)
         return answer
+
+    async def _ask(
+        self, method: str, path: str, body: object, within: aiohttp.ClientTimeout
+    ) -> tuple[Answer, str | None]:
+        """Return the answer, whosever it is, and its Date; raises `Unreachable`."""
+        content = None if body is None else json.dumps(body, allow_nan=False).encode()
+        try:
+            async with self._http.request(
+                method, path, data=content, timeout=within, allow_redirects=False
+            ) as response:
+                text = (await response.read()).decode(errors="replace")
+        except TRANSPORT_ERRORS as error:
+            raise Unreachable(f"{type(error).__name__}: {error}") from error
+        after = _seconds(response.headers.get("Retry-After"))
+        return Answer(response.status, text, _json(text), after), response.headers.get("Date")
 
     async def insist(
         self,
@@ -183,17 +177,23 @@ class Client:
             await asyncio.sleep(pause)
 
 
-def _retry_after(response: httpx.Response) -> float | None:
+def _json(text: str) -> Any:
     try:
-        return min(LONGEST_RETRY_AFTER, max(0.0, float(response.headers["Retry-After"])))
-    except (KeyError, ValueError):
+        return json.loads(text)
+    except ValueError:
         return None
 
 
-def _learn_coarsely(clock: ServerClock, response: httpx.Response, asked: float) -> None:
-    """Take the time from the header, to the second, until an answer tells it better."""
+def _seconds(text: str | None) -> float | None:
+    """Read a Retry-After; one that is a date says nothing."""
     try:
-        moment = parsedate_to_datetime(response.headers["Date"])
-    except (KeyError, ValueError):
-        return
-    clock.learn(moment.timestamp(), asked=asked)
+        return None if text is None else min(LONGEST_RETRY_AFTER, max(0.0, float(text)))
+    except ValueError:
+        return None
+
+
+def _learn_coarsely(clock: ServerClock, date: str | None, asked: float) -> None:
+    """Take the time from the header, to the second, until an answer tells it better."""
+    if date is not None:
+        with contextlib.suppress(ValueError):
+            clock.learn(parsedate_to_datetime(date).timestamp(), asked=asked)

@@ -30,7 +30,9 @@ BATCH = 500  # deals that one call may name
 REFUSED = frozenset({400, 413, 422})
 NEAR = timedelta(minutes=5)  # a deal may come into the history after younger ones
 WIDE = timedelta(hours=26)  # and a broker's clock be half a day off, or change with the season
-WIDE_SECONDS = 600.0  # between the looks that go so far back: they cost the terminal time
+JUST = timedelta(seconds=2)  # most looks: an account at work has thousands in five minutes
+GATHER_SECONDS = 0.1  # after an order: whoever waits for its answer goes first, and others follow
+NEAR_SECONDS, WIDE_SECONDS = 10.0, 600.0  # between looks that go back so far
 
 
 class Refused(Unreachable):
@@ -39,7 +41,7 @@ class Refused(Unreachable):
 
 @dataclass(slots=True)
 class Deals:
-    """Looks for deals after every change and every few seconds."""
+    """Looks for deals soon after every change, and every few seconds."""
 
     client: Client
     path: str
@@ -51,6 +53,10 @@ class Deals:
     _told: tuple[Account, int] | None = None
     _told_at: float = float("-inf")
     _wide_at: float = float("-inf")
+    _near_at: float = float("-inf")
+    _newest: datetime | None = None
+    _known: set[str] = field(default_factory=set)
+    """The ids of deals that are in the journal; those of the last hours."""
 
     def changed(self) -> None:
         """Look soon: an order was done."""
@@ -77,12 +83,22 @@ class Deals:
             lambda terminal: _read(terminal, since), Rank.READ
         )
         self.prices.held = frozenset(one.symbol for one in positions)
-        self.journal.spool((one.deal_id, json.dumps(wire.deal(one)), one.time) for one in deals)
+        self._spool(deals)
         now = account, len(positions)
         while spooled := self.journal.spooled(BATCH):
             await self._hand_in(spooled, now)
         if now != self._told or elapsed() - self._told_at > self.settings.account_seconds:
             await self._report([], now)
+
+    def _spool(self, deals: Sequence[Deal]) -> None:
+        """Keep what was not seen before; most of what a look brings was."""
+        new = [one for one in deals if one.deal_id not in self._known]
+        if new:
+            rows = [(one.deal_id, json.dumps(wire.deal(one)), one.time) for one in new]
+            self.journal.spool(rows)
+            self._known.update(one.deal_id for one in new)
+            newest = max(one.time for one in new)
+            self._newest = max(self._newest or newest, newest)
 
     async def _hand_in(self, spooled: Sequence[tuple[str, str]], now: tuple[Account, int]) -> None:
         """Report these deals; one that the service refuses does not keep the others back."""
@@ -101,17 +117,23 @@ class Deals:
             async with asyncio.timeout(self.settings.deals_seconds):
                 await self._changed.wait()
         except TimeoutError:
-            pass
+            return
+        await asyncio.sleep(GATHER_SECONDS)
 
     def _since(self) -> datetime:
-        newest = self.journal.newest_deal()
-        if newest is None:
+        self._newest = self._newest or self.journal.newest_deal()
+        if self._newest is None:
             return utc_now() - timedelta(days=self.settings.deals_days)
-        newest = min(newest, utc_now())  # a clock that was ahead must not hide what comes
-        if elapsed() - self._wide_at > WIDE_SECONDS:
-            self._wide_at = elapsed()
+        newest = min(self._newest, utc_now())  # a clock that was ahead must not hide what comes
+        now = elapsed()
+        if now - self._wide_at > WIDE_SECONDS:
+            self._wide_at = self._near_at = now
+            self._known.clear()  # the look brings what may be asked for again
             return newest - WIDE
-        return newest - NEAR
+        if now - self._near_at > NEAR_SECONDS:
+            self._near_at = now
+            return newest - NEAR
+        return newest - JUST
 
     async def _report(self, deals: list[Json], now: tuple[Account, int]) -> None:
         account, positions = now

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -14,6 +15,8 @@ from uuid import UUID
 from forex_agent.clock import elapsed
 
 Json: TypeAlias = dict[str, Any]
+_LIST, _GAP = re.compile(r'\s*\{\s*"jobs"\s*:\s*\[\s*'), re.compile(r"[\s,]*")
+_DECODER = json.JSONDecoder()
 ORDERS = frozenset({"trade", "close_position"})
 
 
@@ -66,6 +69,22 @@ def read_job(raw: str) -> Job:
         )
     except (ValueError, TypeError, KeyError) as error:
         raise Malformed(f"no job: {error!r}") from error
+
+
+def split_jobs(text: str) -> list[str]:
+    """Cut the service's list into its jobs, each as it stands there; raises `Malformed`."""
+    began = _LIST.match(text)
+    if began is None:
+        raise Malformed("no jobs")
+    jobs, at = [], began.end()
+    try:
+        while text[at] != "]":
+            _, end = _DECODER.raw_decode(text, at)
+            jobs.append(text[at:end])
+            at = _GAP.match(text, end).end()  # type: ignore[union-attr]  # it matches nothing, too
+    except (ValueError, IndexError) as error:
+        raise Malformed(f"no jobs: {error!r}") from error
+    return jobs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

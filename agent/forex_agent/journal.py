@@ -121,14 +121,14 @@ class Journal:
 
     # An order's steps
 
-    def received(self, job: Job) -> None:
-        """Note a job that came, and that the question is answered; a known one stays as it is."""
+    def received(self, *jobs: Job) -> None:
+        """Note jobs that came, and that the question is answered; a known one stays as it is."""
         with self._change() as db:
             db.execute("delete from fact where name = 'asked'")
-            db.execute(
+            db.executemany(
                 "insert into work (job_id, lease_epoch, job, received_at) values (?, ?, ?, ?)"
                 " on conflict do nothing",
-                (job.job_id, job.lease_epoch, job.raw, _now()),
+                [(job.job_id, job.lease_epoch, job.raw, _now()) for job in jobs],
             )
 
     def intent(self, job: Job) -> None:

@@ -21,6 +21,3 @@ def configure(settings: Settings) -> None:
             )
         )
     logging.basicConfig(level=settings.log_level.upper(), format=FORMAT, handlers=handlers)
-    # It logs whole URLs; those of files that programs are fetched from are secrets.
-    logging.getLogger("httpx").setLevel(logging.WARNING)
-    logging.getLogger("httpcore").setLevel(logging.WARNING)

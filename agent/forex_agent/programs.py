@@ -9,19 +9,21 @@ import hashlib
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import unquote, urlsplit
 
-import httpx
+import aiohttp
 
 from forex_agent import wire
+from forex_agent.http import exact, transfer_session
 from forex_agent.job import Job, Json, Report, failed
 from forex_agent.terminal import Chart, Experts, NotSent, Rejected, TerminalError
 
 T = TypeVar("T")
 
 LARGEST_BYTES = 64 * 1024 * 1024
-TRANSFER_SECONDS = 120.0
 COUNT_SECONDS = 0.5
 DEFAULT_NAME = "expert"
 
@@ -70,7 +72,7 @@ class Programs:
             return failed(error.code, str(error))
         except TerminalError as error:
             return failed("rejected", str(error))
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
+        except (aiohttp.ClientError, TimeoutError) as error:
             # Such URLs are secrets: only what went wrong is told.
             return failed("transfer_failed", f"the transfer failed: {type(error).__name__}")
         except OSError as error:
@@ -99,9 +101,8 @@ class Programs:
         """Upload the program where the job says, else keep it here; returns its path."""
         url = job.input.get("upload_url")
         if url is not None:
-            async with httpx.AsyncClient(timeout=TRANSFER_SECONDS) as http:
-                (await http.put(str(url), content=program)).raise_for_status()
-            return httpx.URL(str(url)).path.lstrip("/")
+            await _upload(str(url), program)
+            return unquote(urlsplit(str(url)).path).lstrip("/")
         self._folder.mkdir(parents=True, exist_ok=True)
         (self._folder / f"{digest}.ex5").write_bytes(program)
         return f"{digest}.ex5"
@@ -175,12 +176,20 @@ def _base64(name: str, text: str) -> bytes:
         raise wire.InvalidInput(f"{name}: base64") from error
 
 
+async def _upload(url: str, program: bytes) -> None:
+    async with (
+        transfer_session() as http,
+        http.put(exact(url), data=program, allow_redirects=False) as response,
+    ):
+        if not HTTPStatus.OK <= response.status < HTTPStatus.MULTIPLE_CHOICES:
+            raise aiohttp.ClientResponseError(response.request_info, (), status=response.status)
+
+
 async def _fetch(url: str) -> bytes:
     content = bytearray()
-    client = httpx.AsyncClient(timeout=TRANSFER_SECONDS, follow_redirects=True)
-    async with client as http, http.stream("GET", url) as response:
+    async with transfer_session() as http, http.get(exact(url)) as response:
         response.raise_for_status()
-        async for part in response.aiter_bytes():
+        async for part in response.content.iter_any():
             content += part
             if len(content) > LARGEST_BYTES:
                 raise wire.InvalidInput(f"the file is larger than {LARGEST_BYTES} bytes")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from uuid import uuid4
@@ -13,7 +13,7 @@ from uuid import uuid4
 from forex_agent.backoff import Backoff
 from forex_agent.client import CallError, Client, KeyRefused, Unreachable
 from forex_agent.clock import elapsed
-from forex_agent.job import Job, Malformed, Report, failed, read_job
+from forex_agent.job import Job, Malformed, Report, failed, read_job, split_jobs
 from forex_agent.journal import Broken, Entry, Journal
 from forex_agent.lease import Lease, Lost
 from forex_agent.orders import Orders
@@ -25,6 +25,7 @@ log = logging.getLogger("forex_agent.work")
 
 EARLY_SHARE = 0.5  # of the wait; an answer without a job that comes before is no full wait
 CLAIM_PAUSE_SECONDS = 30.0  # at most, between questions that fail
+MOST_JOBS = 8  # that one question may bring; another agent may be free for the others
 GIVE_BACK_SECONDS = 3.0  # at the end, for what was not finished
 
 
@@ -55,26 +56,28 @@ class Work:
 
     async def run(self) -> None:
         """Ask for jobs for ever; raises `KeyRefused`."""
-        request_id = self.journal.asked() or str(uuid4())
+        left = self.journal.asked()
+        request_id, first = left or str(uuid4()), left is None
         backoff = Backoff(CLAIM_PAUSE_SECONDS)
         while True:
             asked = elapsed()
             try:
                 self.journal.ask(request_id)
-                job = await self._next(request_id)
-                if job is not None:
-                    self._take(job)
+                jobs = await self._next(request_id, first=first)
+                self._take(jobs)
             except (Unreachable, Malformed, Broken) as error:
+                first = False
                 pause = backoff.next(getattr(error, "retry_after", None))
                 log.warning("no job: %s", error)
                 await asyncio.sleep(pause)
                 continue
-            request_id = str(uuid4())
-            if job is None and elapsed() - asked < self.poll_seconds * EARLY_SHARE:
+            request_id, first = str(uuid4()), True
+            if not jobs and elapsed() - asked < self.poll_seconds * EARLY_SHARE:
                 # A service that stops, or another agent with our key: do not storm it.
                 await asyncio.sleep(backoff.next())
                 continue
             backoff.reset()
+            await asyncio.sleep(0)  # the calls that begin them go first
 
     async def drain(self, patience: float) -> bool:
         """Wait until what is in hand is done and reported; False where it took too long."""
@@ -93,22 +96,28 @@ class Work:
             async with asyncio.timeout(GIVE_BACK_SECONDS):
                 await asyncio.gather(*(lease.release() for lease in self.held.values()))
 
-    async def _next(self, request_id: str) -> Job | None:
+    async def _next(self, request_id: str, *, first: bool) -> Sequence[Job]:
+        """Ask; `first`: for the first time, so no earlier answer can have brought anything."""
         wait = self.poll_seconds
-        query = f"wait={wait:g}&ack=1&request_id={request_id}"
+        room = max(1, min(MOST_JOBS, self.settings.in_hand - len(self.tasks)))
+        query = f"wait={wait:g}&ack=1&request_id={request_id}&first={first:d}&max={room}"
         answer = await self.client.call("GET", f"{self.path}/jobs/next?{query}", wait=wait)
         if not answer.ok:
             raise Refusal(f"{answer.status} {answer.code}", answer.retry_after)
         if isinstance(body := answer.body, dict) and body.get("no_jobs"):
-            return None
-        return read_job(answer.text)
+            return []
+        return list(_readable(split_jobs(answer.text)))
 
-    def _take(self, job: Job) -> None:
-        """Begin a job; one too many is left, and goes back when its lease runs out."""
-        if (job.job_id, job.lease_epoch) in self.tasks:
-            log.warning("job %s came again while it is in hand", job.job_id)
-        elif job.is_order:
-            self.journal.received(job)
+    def _take(self, jobs: Sequence[Job]) -> None:
+        """Begin jobs; one too many is left, and goes back when its lease runs out."""
+        new = [job for job in jobs if (job.job_id, job.lease_epoch) not in self.tasks]
+        if orders := [job for job in new if job.is_order]:
+            self.journal.received(*orders)
+        for job in new:
+            self._take_one(job)
+
+    def _take_one(self, job: Job) -> None:
+        if job.is_order:
             self._begin(job, partial(self.orders.new, job))
         elif len(self.tasks) >= self.settings.in_hand:
             log.warning("job %s is left: %d are in hand", job.job_id, len(self.tasks))
@@ -194,6 +203,15 @@ class Work:
             log.warning("job %s: the report was answered %d", lease.job.job_id, answer.status)
         if lease.job.job_type in PROGRAM_JOBS:
             self.journal.acked(lease.job, answer.status)
+
+
+def _readable(texts: Iterable[str]) -> Iterator[Job]:
+    """Read jobs; one that cannot be read goes back when its lease runs out."""
+    for text in texts:
+        try:
+            yield read_job(text)
+        except Malformed as error:
+            log.warning("a job is left: %s", error)
 
 
 class Refusal(Unreachable):

@@ -51,6 +51,7 @@ from api.models.base import (
 from api.models.jobs import (
     Acknowledged,
     AgentJob,
+    AgentJobs,
     CancelJob,
     Cancelled,
     Created,
@@ -137,6 +138,7 @@ __all__ = [
     "Acknowledged",
     "Agent",
     "AgentJob",
+    "AgentJobs",
     "AgentPage",
     "AgentStatus",
     "Amount",

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 from uuid import UUID
 
-from pydantic import Field, JsonValue
+from pydantic import Field, JsonValue, model_validator
 
 from api.models.base import Answer, Body, Epoch, JobStatus, Json, Limit, Name, Query, Seconds, Text
+
+MOST_JOBS = 100  # that one question may bring
 
 
 class NoJobs(Answer):
@@ -32,6 +34,12 @@ class AgentJob(Answer):
     lease_expires_at: datetime
     expires_at: datetime | None
     created_at: datetime
+
+
+class AgentJobs(Answer):
+    """Jobs to do, in this order, for an agent that asked with `max`."""
+
+    jobs: list[AgentJob]
 
 
 class Held(Body):
@@ -86,12 +94,21 @@ class Acknowledged(Answer):
 class NextQuery(Query):
     """`wait` up to 30 seconds for a job; `ack=1`: it is begun by a call of `start`.
 
-    The same `request_id` gets the same job again while its lease lasts.
+    The same `request_id` gets the same job again while its lease lasts; `first=1` says that it is
+    new, so that nobody looks for such a lease. `max` asks for a list of up to so many jobs.
     """
 
     wait: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0
     ack: bool = False
     request_id: UUID | None = None
+    first: bool = False
+    max: Annotated[int, Field(ge=1, le=MOST_JOBS)] | None = None
+
+    @model_validator(mode="after")
+    def _begun_one_by_one(self) -> Self:
+        if self.max is not None and not self.ack:
+            raise ValueError("max: goes with ack=1 only")
+        return self
 
 
 class NewJob(Body):

@@ -34,6 +34,15 @@ def a_job(job_id: str | None = None, epoch: int = 1) -> Job:
     )
 
 
+def test_what_one_question_brought_is_kept_as_one(journal: Journal) -> None:
+    journal.ask("a question")
+    jobs = [a_job() for _ in range(3)]
+    journal.received(*jobs)
+    with again(journal) as later:
+        assert {entry.job.job_id for entry in later.open_work()} == {job.job_id for job in jobs}
+        assert later.asked() is None
+
+
 @pytest.fixture
 def journal(tmp_path: Path) -> Iterator[Journal]:
     with Journal(tmp_path / "journal.db") as made:

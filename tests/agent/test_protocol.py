@@ -40,6 +40,25 @@ def test_an_answer_that_is_lost_changes_nothing(  # noqa: PLR0917
     assert len(paper.calls) == len(paper.deals_made) == 2
 
 
+@pytest.mark.parametrize("call", ["/jobs/next", "/start", "/result"])
+def test_several_orders_of_one_question_are_each_done_once(  # noqa: PLR0917
+    owner: User, agent: Agent, tmp_path: Path, paper: Paper, lossy: Lossy, call: str
+) -> None:
+    lossy.lose(call, 2)
+    made = [order(owner, agent) for _ in range(3)]
+    with working(paper, settings_of(state_of(tmp_path / "state", agent, lossy.url))):
+        assert [ended(owner, job_id)["status"] for job_id in made] == ["completed"] * 3
+    assert len(paper.calls) == len(paper.deals_made) == 3
+
+
+def test_a_job_that_cannot_be_read_keeps_no_other_back(
+    owner: User, agent: Agent, tmp_path: Path, paper: Paper, lossy: Lossy
+) -> None:
+    lossy.answer("/jobs/next", foreign(200, '{"jobs": [{"job_id": 1}]}'))
+    with working(paper, settings_of(state_of(tmp_path / "state", agent, lossy.url))):
+        assert ended(owner, order(owner, agent))["status"] == "completed"
+
+
 @pytest.mark.parametrize("answer", [REFUSAL, PAGE], ids=["429", "undecodable"])
 @pytest.mark.parametrize("call", ["/jobs/next", "/start", "/result"])
 def test_a_call_that_was_not_taken_is_repeated(  # noqa: PLR0917

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Iterator
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 
 import forex_agent.agent
 import pytest
+from forex_agent import deals
 from forex_agent.clock import elapsed
 from forex_agent.drivers import NoExperts
 from forex_agent.notify import Notify
@@ -57,6 +59,18 @@ def test_deals_that_nobody_ordered_are_reported(
     by_hand(paper)
     with working(paper, settings_of(state_of(tmp_path / "state", trader))):
         until(lambda: known_deals(trader) == ["1000"])
+        by_hand(paper)
+        until(lambda: known_deals(trader) == ["1000", "1001"])
+
+
+def test_a_deal_that_comes_into_the_history_late_is_found(
+    trader: Agent, tmp_path: Path, paper: Paper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deals, "NEAR_SECONDS", 0.5)
+    with working(paper, settings_of(state_of(tmp_path / "state", trader))):
+        by_hand(paper)
+        until(lambda: known_deals(trader) == ["1000"])
+        paper.ahead = -timedelta(minutes=1)
         by_hand(paper)
         until(lambda: known_deals(trader) == ["1000", "1001"])
 

@@ -10,10 +10,24 @@ from uuid import UUID
 
 import pytest
 from forex_agent import wire
-from forex_agent.job import Job, read_job
+from forex_agent.job import Job, Malformed, read_job, split_jobs
 from forex_agent.terminal import Deal, Fill
 
 AT = datetime(2026, 5, 4, 12, tzinfo=UTC)
+
+
+def test_a_list_of_jobs_is_cut_as_it_stands() -> None:
+    jobs = ['{"input_data": {"volume": 0.10}, "job_type": "]"}', '{"job_id":[1,{}]}']
+    for gap in ("", " ", "\n  "):
+        listed = f'{{"jobs":{gap}[{gap}{jobs[0]}{gap},{gap}{jobs[1]}{gap}]{gap}}}'
+        assert split_jobs(listed) == jobs
+    assert split_jobs('{"jobs": []}') == []
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"jobs": 1}', '{"jobs": [', '{"jobs": [{}'])
+def test_what_is_no_list_of_jobs_is_refused(text: str) -> None:
+    with pytest.raises(Malformed):
+        split_jobs(text)
 
 
 def a_job(job_type: str = "trade", **given: Any) -> Job:

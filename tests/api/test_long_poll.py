@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from uuid import UUID, uuid4
 
 import httpx
+import pytest
 
 from api.embedded import EmbeddedValkey
 from tests.api.world import PATIENCE, Agent, User, serving, until
@@ -145,6 +146,37 @@ def test_the_same_request_id_gets_the_same_job_again(owner: User, agent: Agent) 
     assert first["job_id"] == again["job_id"] == plain["job_id"]
     assert first["lease_epoch"] == again["lease_epoch"] == plain["lease_epoch"]
     assert agent.next(ack=1, request_id=str(uuid4()))["job_id"] != first["job_id"]
+
+
+def test_one_question_brings_several_jobs(owner: User, agent: Agent) -> None:
+    made = [str(owner.enqueue(agent_id=str(agent.agent_id))) for _ in range(4)]
+    asked: dict[str, str | float] = {"ack": 1, "request_id": str(uuid4()), "max": 3}
+    jobs = agent.next(**asked)["jobs"]
+    assert [job["job_id"] for job in jobs] == made[:3]
+    assert {job["status"] for job in jobs} == {"claimed"}
+    again = agent.next(first=1, **asked)["jobs"]  # the service knows better
+    leases = {(job["job_id"], job["lease_epoch"]) for job in jobs}
+    assert {(job["job_id"], job["lease_epoch"]) for job in again} == leases
+    rest = agent.next(ack=1, request_id=str(uuid4()), first=1, max=3)
+    assert [job["job_id"] for job in rest["jobs"]] == made[3:]
+    assert agent.next(ack=1, max=3) == {"no_jobs": True}
+
+
+def test_several_jobs_that_nobody_reads_go_back(owner: User, agent: Agent) -> None:
+    with poll(agent, "wait=30&ack=1&max=2"):
+        until(lambda: polls_waiting(agent) > 0)
+    made = {str(owner.enqueue(agent_id=str(agent.agent_id))) for _ in range(2)}
+    got: set[str] = set()
+    while got != made:
+        got |= {job["job_id"] for job in agent.next(wait=10, ack=1, max=2)["jobs"]}
+
+
+@pytest.mark.parametrize("query", [{"max": 2}, {"ack": 1, "max": 0}, {"ack": 1, "max": 101}])
+def test_too_many_jobs_cannot_be_asked_for(agent: Agent, query: dict[str, int]) -> None:
+    """Nor more than one where the answer itself begins it."""
+    answer = agent.get(f"{agent.path}/jobs/next", wait=5, **query)
+    assert answer.status_code == 422
+    assert "max" in answer.text
 
 
 def test_a_lost_answer_is_given_again(owner: User, agent: Agent) -> None:

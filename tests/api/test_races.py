@@ -20,6 +20,7 @@ from api.embedded import EmbeddedValkey
 from api.endpoint import Call
 from api.errors import Problem
 from api.keys import AgentKeys
+from api.longpoll import Waiter
 from api.metrics import Metrics
 from api.protocol import Client
 from api.service import Service, running
@@ -53,8 +54,7 @@ async def let_in(service: Service, agent: Agent) -> keys.Agent:
 
 async def claimed(service: Service, agent: Agent, request_id: UUID | None = None) -> Job:
     waiter = service.longpoll.poll(await let_in(service, agent), seconds=0, request_id=request_id)
-    job = await waiter.answer
-    assert job
+    (job,) = await waiter.answer
     return job
 
 
@@ -69,9 +69,7 @@ def test_a_job_whose_client_left_before_the_answer_waits_again(
 
     async def work(service: Service) -> None:
         job = await claimed(service, agent)
-        await agent_jobs._hand_over(
-            service, await let_in(service, agent), job, Client(gone=True), ack=False
-        )
+        await agent_jobs._hand_over(service, await let_in(service, agent), job, Client(gone=True))
 
     inside(work)
     assert owner.job(job_id)["status"] == "pending"
@@ -88,7 +86,7 @@ def test_a_begun_order_asked_for_again_stays_begun_when_the_client_leaves(
         again = await claimed(service, agent, request_id)
         assert again.lease_epoch == begun["lease_epoch"]
         answer = await agent_jobs._hand_over(
-            service, await let_in(service, agent), again, Client(gone=True), ack=False
+            service, await let_in(service, agent), again, Client(gone=True)
         )
         assert answer == agent_jobs.NO_JOBS
 
@@ -122,7 +120,7 @@ def test_revoking_ends_the_waiting_poll_in_every_process(
         waiter = service.longpoll.poll(await let_in(service, agent), seconds=30, request_id=None)
         await in_thread(owner.delete, agent.path)
         async with asyncio.timeout(20):  # less than the poll waits
-            assert await waiter.answer is None
+            assert not await waiter.answer
         assert service.longpoll.waiting == 0
         with pytest.raises(Problem, match="agent_key_revoked"):
             await let_in(service, agent)
@@ -139,7 +137,7 @@ def test_after_a_silence_all_polls_show_their_keys_again(
             for each in (agent, await in_thread(owner.pair))
         ]
         service.forget(None)
-        assert [waiter.answer.result() for waiter in waiters] == [None, None]
+        assert [waiter.answer.result() for waiter in waiters] == [(), ()]
 
     inside(work)
 
@@ -213,6 +211,37 @@ def test_a_claim_that_fails_by_a_mistake_fails_its_polls_and_no_others(
     inside(work)
 
 
+def test_what_is_asked_for_the_first_time_needs_no_claim_where_nothing_was_announced(
+    owner: User, agent: Agent, inside: Inside
+) -> None:
+    async def work(service: Service) -> None:
+        holder = await let_in(service, agent)
+
+        def ask(request_id: UUID, *, first: bool) -> Waiter:
+            return service.longpoll.poll(
+                holder, seconds=30, request_id=request_id, first=first, most=2
+            )
+
+        waiter = ask(uuid4(), first=True)
+        job_id = await in_thread(lambda: owner.enqueue(agent_id=str(agent.agent_id)))
+        (job,) = await waiter.answer
+        assert job.job_id == job_id
+        again = uuid4()
+        for request_id, first, claims in [
+            (again, True, False),
+            (again, True, True),  # it was asked with before, whatever the agent says
+            (uuid4(), False, True),
+        ]:
+            service.longpoll._due.clear()
+            waiter = ask(request_id, first=first)
+            assert (agent.agent_id in service.longpoll._due) is claims
+        job_id = await in_thread(lambda: owner.enqueue(agent_id=str(agent.agent_id)))
+        (job,) = await waiter.answer
+        assert job.job_id == job_id
+
+    inside(work)
+
+
 def test_two_polls_of_one_key_do_not_chase_each_other(
     owner: User, agent: Agent, inside: Inside
 ) -> None:
@@ -223,10 +252,9 @@ def test_two_polls_of_one_key_do_not_chase_each_other(
         )
         assert not older.answer.done()
         job_id = await in_thread(lambda: owner.enqueue(agent_id=str(agent.agent_id)))
-        found = await newer.answer
-        assert found
+        (found,) = await newer.answer
         assert found.job_id == job_id
-        assert await older.answer is None
+        assert not await older.answer
 
     inside(work)
 
@@ -248,9 +276,8 @@ def test_an_older_poll_gets_no_job(
             return await claim(conn, requests=requests)
 
         monkeypatch.setattr(calls, "agent_claim", overtaken)
-        assert await service.longpoll.poll(holder, seconds=30, request_id=None).answer is None
-        found = await newer[0].answer
-        assert found
+        assert not await service.longpoll.poll(holder, seconds=30, request_id=None).answer
+        (found,) = await newer[0].answer
         assert found.job_id == job_id
 
     inside(work)

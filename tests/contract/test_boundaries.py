@@ -25,7 +25,7 @@ DEPENDENCIES = {"jobengine", "orjson", "psycopg", "psycopg_pool"}
 OPTIONAL = {"testing/settle.py": {"hypothesis"}}
 AGENT = Path(forex_agent.__file__).parent
 AGENT_MODULES = sorted(AGENT.rglob("*.py"))
-AGENT_DEPENDENCIES = {"forex_agent", "httpx", "psutil"}
+AGENT_DEPENDENCIES = {"forex_agent", "aiohttp", "certifi", "psutil", "yarl"}
 # Words of the platform, whole or as part of a name (`order` is SQL's, so it is not here).
 DOMAIN = re.compile(
     r"trade|trading|broker|forex|metatrader|\bmt[45]\b|hedg|symbol|candle|\bprices?\b|expert.advisor"
