@@ -80,12 +80,14 @@ class Change:
 
 def differences(old: Report, new: Report) -> list[str]:
     """Name what makes the reports incomparable."""
-    found = []
+    found: list[str] = []
     for part, names in _SAME.items():
         was, now = old.get(part, {}), new.get(part, {})
-        for name in names or sorted({*was, *now}):
-            if was.get(name) != now.get(name):
-                found.append(f"{part} {name}: {was.get(name)} / {now.get(name)}")
+        found += [
+            f"{part} {name}: {was.get(name)} / {now.get(name)}"
+            for name in names or sorted({*was, *now})
+            if was.get(name) != now.get(name)
+        ]
     return found
 
 

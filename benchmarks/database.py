@@ -35,8 +35,8 @@ _QUIET_SECONDS = 30.0
 class Usage:
     """What the server spent on a measurement; `cpu_seconds` is None where it is not our server.
 
-    `dead` are the rows that the engine's tables left behind for VACUUM: those deleted and the old
-    versions of those updated, whether it has come by meanwhile or not.
+    `dead` are the rows that were left behind for VACUUM, in the tables of the engine and of its
+    users: those deleted and the old versions of those updated, whether it has come by or not.
     """
 
     wal_bytes: float = 0.0
@@ -153,8 +153,7 @@ class Database:
         # Not n_dead_tup, which autovacuum sets back.
         with psycopg.connect(self.admin_url, autocommit=True) as admin:
             row = admin.execute(
-                "select sum(n_tup_del + n_tup_upd)::float8 from pg_stat_all_tables"
-                " where schemaname = 'jobengine'"
+                "select sum(n_tup_del + n_tup_upd)::float8 from pg_stat_user_tables"
             ).fetchone()
         assert row is not None
         return float(row[0])

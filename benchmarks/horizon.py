@@ -75,7 +75,7 @@ class Loops:
 
 def run(lab: Lab) -> Result:
     """Measure both loops without and with the snapshot, in turn."""
-    seconds = max(2, round(lab.seconds(full=120.0, daily=24.0, quick=2.0)))
+    seconds = max(1, round(lab.seconds(full=120.0, daily=24.0, quick=1.0)))
     every = max(1, round(seconds / _PARTS))
     cases = [
         Loops(f"{what}, {'snapshot held' if held else 'without'}", loop, held)

@@ -43,7 +43,7 @@ def compared(tmp_path: Path, old: dict[str, Any], new: dict[str, Any], *options:
 
 
 @pytest.mark.parametrize(
-    ("new", "worse"),
+    "new, worse",
     [
         pytest.param(report([100.0]), None, id="the same"),
         pytest.param(report([90.0]), None, id="less than the tolerance"),
