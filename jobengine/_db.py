@@ -16,9 +16,9 @@ from psycopg import AsyncConnection, AsyncCursor
 from psycopg.adapt import AdaptersMap
 from psycopg.postgres import register_default_adapters
 from psycopg.pq import TransactionStatus
-from psycopg.rows import BaseRowFactory, args_row, scalar_row
-from psycopg.types.json import set_json_loads
+from psycopg.rows import tuple_row
 
+from jobengine import _rows
 from jobengine._cancelling import heeded
 from jobengine.errors import InvalidArgument, translated
 
@@ -43,7 +43,7 @@ class _Adaptation:
     def __init__(self) -> None:
         self.adapters = AdaptersMap(types=psycopg.postgres.types)
         register_default_adapters(self)
-        set_json_loads(orjson.loads, self)
+        _rows.load_raw(self.adapters)
 
 
 _ADAPTERS = _Adaptation().adapters
@@ -73,31 +73,32 @@ async def rows(
     conn: AnyConnection, kind: type[R], query: LiteralString, parameters: Mapping[str, Any]
 ) -> Rows[R]:
     """Return one `kind` per row; its fields are the columns, in their order (tests/contract)."""
-    return await _fetched(conn, args_row(kind), query, parameters)
+    columns = await _columns(conn, query, parameters)
+    made = _rows.maker(kind)  # type: ignore[arg-type]  # a type is hashable
+    return list(map(made, *columns)) if columns else []
 
 
 async def scalars(
     conn: AnyConnection, query: LiteralString, parameters: Mapping[str, Any]
 ) -> Rows[Any]:
     """Return the first column."""
-    return await _fetched(conn, scalar_row, query, parameters)
+    columns = await _columns(conn, query, parameters)
+    return list(columns[0]) if columns else []
 
 
-async def _fetched(
-    conn: AnyConnection,
-    factory: BaseRowFactory[R],
-    query: LiteralString,
-    parameters: Mapping[str, Any],
-) -> Rows[R]:
-    """Return the rows; on a connection that is not async this never suspends (jobengine.sync)."""
-    if isinstance(conn, psycopg.Connection):
-        with translated():
-            now = _SyncCursor(conn, row_factory=factory)
-            return now.execute(query, _checked(parameters), binary=True).fetchall()
-    with translated(), heeded():
-        cursor = _Cursor(conn, row_factory=factory)
-        await cursor.execute(query, _checked(parameters), binary=True)
-        return await cursor.fetchall()
+async def _columns(
+    conn: AnyConnection, query: LiteralString, parameters: Mapping[str, Any]
+) -> _rows.Columns:
+    """Return the columns; on a connection that is not async this never suspends (jobengine.sync)."""
+    with translated():
+        if isinstance(conn, psycopg.Connection):
+            now = _SyncCursor(conn, row_factory=tuple_row)
+            now.execute(query, _checked(parameters), binary=True)
+            return _rows.columns(now, now.fetchall())
+        with heeded():
+            cursor = _Cursor(conn, row_factory=tuple_row)
+            await cursor.execute(query, _checked(parameters), binary=True)
+            return _rows.columns(cursor, await cursor.fetchall())
 
 
 @asynccontextmanager
