@@ -39,7 +39,8 @@ def columns(cursor: Cursor, rows: Columns) -> Columns:
     """Return the columns of the rows that were fetched, or nothing where there are no rows."""
     result = cursor.pgresult
     assert result is not None
-    return [_loaded(cursor, result.ftype(n), values) for n, values in enumerate(zip(*rows))]
+    values = zip(*rows, strict=True)
+    return [_loaded(cursor, result.ftype(n), column) for n, column in enumerate(values)]
 
 
 @functools.cache
@@ -54,8 +55,7 @@ def maker(kind: type[R]) -> Callable[..., R]:
         self.__class__ = kind
 
     names = [field.name for field in fields(kind)]  # type: ignore[arg-type]
-    twin = make_dataclass("_Twin", names, slots=True, namespace={"__post_init__": become})
-    return twin
+    return make_dataclass("_Twin", names, slots=True, namespace={"__post_init__": become})
 
 
 def _loaded(cursor: Cursor, oid: int, values: Sequence[Any]) -> Sequence[Any]:

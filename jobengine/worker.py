@@ -246,7 +246,7 @@ class Worker:
         jobs = await self._persistently(
             lambda: self._claimer.claim(free), "claim", stop=self._stopping
         )
-        came = [self._book.add(job) for job in jobs or ()]
+        came = self._book.add(jobs or ())
         if self._stopping.is_set():
             await self._give_back(came)
             return 0

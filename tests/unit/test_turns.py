@@ -12,8 +12,7 @@ from tests.unit.test_book import job
 
 def held(types: str) -> list[HeldJob]:
     """One job per letter, which is its type."""
-    book = Book()
-    return [book.add(dataclasses.replace(job(60), job_type=letter)) for letter in types]
+    return Book().add([dataclasses.replace(job(60), job_type=letter) for letter in types])
 
 
 def names(works: Iterable[Work]) -> list[str]:
@@ -25,7 +24,9 @@ def names(works: Iterable[Work]) -> list[str]:
 
 def todo(turns: Turns) -> list[Work]:
     """Take what may run now."""
-    return [turns.todo.get_nowait() for _ in range(turns.todo.qsize())]
+    works = list(turns.todo)
+    turns.todo.clear()
+    return works
 
 
 def test_single_jobs_run_in_the_order_of_the_claim() -> None:
@@ -114,7 +115,7 @@ def test_a_drain_takes_all_that_has_not_begun() -> None:
     turns.plan("b", size=2, most=1)
     jobs = held("aaabbbc")
     turns.take(jobs)
-    running = turns.todo.get_nowait()
+    running = turns.todo.popleft()
     assert running is jobs[0]
     assert {id(one) for one in turns.drain()} == {id(one) for one in jobs[1:]}
     assert turns.free == 9
