@@ -9,7 +9,22 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import bulk, claimers, drain, enqueue, machine, orders, stream, webhooks
+from benchmarks import (
+    backlog,
+    bulk,
+    claimers,
+    drain,
+    enqueue,
+    horizon,
+    latency,
+    machine,
+    orders,
+    settle,
+    stream,
+    tenants,
+    wait,
+    webhooks,
+)
 from benchmarks.pgbench import PgbenchError
 from benchmarks.plots import write_plots
 from benchmarks.report import as_json, as_markdown
@@ -19,17 +34,23 @@ from benchmarks.server import serve
 SCENARIOS = {
     scenario.name: scenario
     for scenario in (
-        bulk.SCENARIO,
-        claimers.SCENARIO,
-        drain.SCENARIO,
         enqueue.SCENARIO,
+        bulk.SCENARIO,
+        drain.SCENARIO,
+        latency.SCENARIO,
+        wait.SCENARIO,
+        claimers.SCENARIO,
+        settle.SCENARIO,
+        tenants.SCENARIO,
+        backlog.SCENARIO,
+        horizon.SCENARIO,
         orders.SCENARIO,
         stream.SCENARIO,
         webhooks.SCENARIO,
     )
 }
 # What `quick` stands for: about two minutes, for daily use.
-DAILY = ("drain", "enqueue", "bulk", "claimers")
+DAILY = ("drain", "enqueue", "bulk", "latency", "claimers")
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -12,7 +12,7 @@ import orjson
 import psycopg
 from psycopg.rows import args_row
 
-from benchmarks.database import JOB_TYPE, PAYLOAD_BYTES, Database, database
+from benchmarks.database import JOB_TYPE, PAYLOAD_BYTES, USAGE_COLUMNS, Database, database
 from benchmarks.progress import say
 from benchmarks.report import Column, Ratio, Result, Sample
 from benchmarks.scenario import Lab, Scenario
@@ -27,8 +27,7 @@ QUESTION = (
 )
 COLUMNS = (
     Column("jobs_per_second", "jobs/s"),
-    Column("wal_bytes_per_job", "WAL bytes/job"),
-    Column("server_cpu_us_per_job", "server CPU µs/job", digits=1),
+    *USAGE_COLUMNS,
 )
 BOUND, STAGED, MANY, ONE = (
     "COPY into the tables",
@@ -142,14 +141,16 @@ WAYS: dict[str, Way] = {
 
 def run(lab: Lab) -> Result:
     """Measure every way once per run, in turn."""
-    samples: dict[str, list[Sample]] = {name: [] for name in WAYS}
+    every = tuple(WAYS)
+    ways = {name: WAYS[name] for name in lab.sized(full=every, daily=(BOUND, MANY), quick=every)}
+    samples: dict[str, list[Sample]] = {name: [] for name in ways}
     jobs = new_jobs(_QUICK if lab.quick else _JOBS)
     with database(lab.server) as target:
         for number in range(1, lab.runs + 1):
-            for name, way in WAYS.items():
+            for name, way in ways.items():
                 samples[name].append(measure(target, way, jobs))
                 say(f"bulk {number}/{lab.runs}: {name}")
-    rates = {name: [float(s["jobs_per_second"] or 0) for s in samples[name]] for name in WAYS}
+    rates = {name: [float(s["jobs_per_second"] or 0) for s in samples[name]] for name in ways}
     return Result("bulk", QUESTION, COLUMNS, samples, _ratios(rates))
 
 
@@ -165,12 +166,10 @@ def measure(target: Database, way: Way, jobs: Sequence[NewJob]) -> Sample:
     with target.measure() as usage:
         seconds = way(target, jobs)
     target.check(ended=0, left=len(jobs))
-    cpu = usage.cpu_seconds
     return {
         "jobs": len(jobs),
         "jobs_per_second": len(jobs) / seconds,
-        "wal_bytes_per_job": usage.wal_bytes / len(jobs),
-        "server_cpu_us_per_job": None if cpu is None else cpu / len(jobs) * 1e6,
+        **usage.per_job(len(jobs)),
     }
 
 
@@ -182,6 +181,7 @@ def _ratios(rates: dict[str, list[float]]) -> list[Ratio]:
             aim,
         )
         for first, second, aim in ((MANY, BOUND, AIM), (MANY, STAGED, None), (ONE, BOUND, None))
+        if {first, second} <= rates.keys()
     ]
 
 

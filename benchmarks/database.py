@@ -35,8 +35,8 @@ _QUIET_SECONDS = 30.0
 class Usage:
     """What the server spent on a measurement; `cpu_seconds` is None where it is not our server.
 
-    `dead` are the rows that the engine's tables left behind for VACUUM: those deleted and the old
-    versions of those updated, whether it has come by meanwhile or not.
+    `dead` are the rows that were left behind for VACUUM, in the tables of the engine and of its
+    users: those deleted and the old versions of those updated, whether it has come by or not.
     """
 
     wal_bytes: float = 0.0
@@ -102,6 +102,20 @@ class Database:
                 f"result, ended, held, waiting): {found}"
             )
 
+    def ended(self) -> int:
+        """Return how many jobs have ended; refuse a job that is nowhere, or in two places."""
+        with psycopg.connect(self.admin_url, autocommit=True) as admin:
+            row = admin.execute(
+                "select (select count(*) from jobengine.ended),"
+                " (select count(*) from jobengine.lease) + (select count(*) from jobengine.ready),"
+                " (select count(*) from jobengine.job)"
+            ).fetchone()
+        assert row is not None
+        ended, others, jobs = row
+        if ended + others != jobs:
+            raise AssertionError(f"of {jobs} jobs {ended} have ended and {others} have not")
+        return int(ended)
+
     @contextmanager
     def measure(self) -> Iterator[Usage]:
         """Yield what is filled in when the block has ended and its connections are gone.
@@ -139,8 +153,7 @@ class Database:
         # Not n_dead_tup, which autovacuum sets back.
         with psycopg.connect(self.admin_url, autocommit=True) as admin:
             row = admin.execute(
-                "select sum(n_tup_del + n_tup_upd)::float8 from pg_stat_all_tables"
-                " where schemaname = 'jobengine'"
+                "select sum(n_tup_del + n_tup_upd)::float8 from pg_stat_user_tables"
             ).fetchone()
         assert row is not None
         return float(row[0])

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from benchmarks import drain_worker, pgbench
-from benchmarks.database import PAYLOAD_BYTES, Database, Usage, database
+from benchmarks.database import PAYLOAD_BYTES, USAGE_COLUMNS, Database, Usage, database
 from benchmarks.pgbench import PgbenchRun
 from benchmarks.progress import say
 from benchmarks.report import Column, Ratio, Result, Sample
@@ -21,9 +21,7 @@ QUESTION = (
 )
 COLUMNS = (
     Column("jobs_per_second", "jobs/s"),
-    Column("wal_bytes_per_job", "WAL bytes/job"),
-    Column("commits_per_job", "commits/job", digits=4),
-    Column("server_cpu_us_per_job", "server CPU µs/job", digits=1),
+    *USAGE_COLUMNS,
     Column("client_cpu_us_per_job", "client CPU µs/job", digits=1),
 )
 AIM = 0.45
@@ -90,6 +88,8 @@ def drains(*, quick: bool) -> Sequence[Drain]:
 def run(lab: Lab) -> Result:
     """Measure every drain once per run, in turn, the order reversed each time."""
     wanted = drains(quick=lab.quick)
+    if lab.daily and not lab.quick:
+        wanted = wanted[:2]
     samples: dict[str, list[Sample]] = {drain.name: [] for drain in wanted}
     with database(lab.server) as target:
         for number, order in enumerate(_orders(wanted, lab.runs), 1):
@@ -111,16 +111,11 @@ def measure(target: Database, drain: Drain) -> Sample:
 
 
 def _per_job(jobs: int, seconds: float, usage: Usage, client_cpu: float | None) -> Sample:
-    def microseconds(cpu: float | None) -> float | None:
-        return None if cpu is None else cpu / jobs * 1e6
-
     return {
         "jobs": jobs,
         "jobs_per_second": jobs / seconds,
-        "wal_bytes_per_job": usage.wal_bytes / jobs,
-        "commits_per_job": usage.commits / jobs,
-        "server_cpu_us_per_job": microseconds(usage.cpu_seconds),
-        "client_cpu_us_per_job": microseconds(client_cpu),
+        **usage.per_job(jobs),
+        "client_cpu_us_per_job": None if client_cpu is None else client_cpu / jobs * 1e6,
     }
 
 

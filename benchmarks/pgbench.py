@@ -6,7 +6,7 @@ import re
 import resource
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +21,7 @@ MISSING = (
 
 _TPS = re.compile(r"^tps = ([0-9.]+) \(without initial connection time\)$", re.MULTILINE)
 _COUNT = re.compile(r"^number of transactions actually processed: ([0-9]+)", re.MULTILINE)
+_PROGRESS = re.compile(r"^progress: ([0-9.]+) s, ([0-9.]+) tps", re.MULTILINE)
 # More threads than cores only take turns.
 _THREADS = 8
 
@@ -31,13 +32,17 @@ class PgbenchError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class PgbenchRun:
-    """Prepared transactions (runs of the script): so many per client, or for so many seconds."""
+    """Prepared transactions (runs of the script): so many per client, or for so many seconds.
+
+    `every` so many seconds the rate is noted.
+    """
 
     script: str
     clients: int
     transactions: int
     variables: Mapping[str, str | int]
     seconds: int | None = None
+    every: int | None = None
 
     @property
     def total(self) -> int:
@@ -47,11 +52,15 @@ class PgbenchRun:
 
 @dataclass(frozen=True, slots=True)
 class PgbenchResult:
-    """What a run took; `cpu_seconds` of the `pgbench` process itself."""
+    """What a run took; `cpu_seconds` of the `pgbench` process itself.
+
+    `rates`: at so many seconds, so many transactions a second since the one before.
+    """
 
     seconds: float
     cpu_seconds: float
     transactions: int
+    rates: Sequence[tuple[float, float]] = ()
 
 
 def run(url: str, wanted: PgbenchRun) -> PgbenchResult:
@@ -65,7 +74,8 @@ def run(url: str, wanted: PgbenchRun) -> PgbenchResult:
         lines = (done.stdout + done.stderr).strip().splitlines()[-15:]
         raise PgbenchError("\n".join([f"pgbench {wanted.script} failed", *lines]))
     total = int(count[1])
-    return PgbenchResult(total / float(rate[1]), _children_cpu() - cpu, total)
+    rates = [(float(at), float(tps)) for at, tps in _PROGRESS.findall(done.stderr)]
+    return PgbenchResult(total / float(rate[1]), _children_cpu() - cpu, total, rates)
 
 
 def program() -> Path:
@@ -87,6 +97,8 @@ def _options(wanted: PgbenchRun) -> list[str]:
         count["transactions"] = wanted.transactions
     else:
         count["time"] = wanted.seconds
+    if wanted.every is not None:
+        count["progress"] = wanted.every
     return [
         *("--no-vacuum", "--protocol=prepared", f"--file={SCRIPTS / wanted.script}"),
         *(f"--{option}={number}" for option, number in count.items()),

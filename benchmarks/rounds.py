@@ -37,7 +37,9 @@ class Against:
         """Divide them."""
         pairs = zip(samples[self.first], samples[self.second], strict=True)
         values = [figure(a, self.key) / figure(b, self.key) for a, b in pairs]
-        return Ratio(f"{self.first} / {self.second}, same run", values, self.aim, self.floor)
+        what = "" if self.key == "jobs_per_second" else f"{self.key}, "
+        name = f"{what}{self.first} / {self.second}, same run"
+        return Ratio(name, values, self.aim, self.floor)
 
 
 def alternate(lab: Lab, scenario: str, cases: Sequence[Case]) -> dict[str, list[Sample]]:
