@@ -10,6 +10,7 @@ last worker has come to its end.
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import multiprocessing
 import sys
@@ -94,6 +95,7 @@ async def drain(plan: Plan, place: int = 0) -> dict[str, float]:
             worker.handles_batch("noop", size=plan.batch)(tally.noops)
         else:
             worker.handles("noop")(tally.noop)
+        gc.freeze()  # as `jobengine work` does
         cpu = time.process_time()
         async with asyncio.TaskGroup() as together:
             together.create_task(worker.run())
