@@ -105,9 +105,11 @@ class Turns:
 
     def _wake(self) -> None:
         """Wake a runner, unless one is on its way."""
-        if self._idle and not self._waking:
-            self._waking = True
-            self._idle.pop().set_result(None)
+        while self._idle and not self._waking:
+            woken = self._idle.pop()
+            if not woken.done():  # its runner was cancelled: the worker comes to its end
+                self._waking = True
+                woken.set_result(None)
 
     async def _rest(self) -> None:
         """Wait to be woken."""
