@@ -14,6 +14,7 @@ import gc
 import json
 import multiprocessing
 import sys
+import threading
 import time
 from collections.abc import MutableSequence
 from concurrent.futures import ProcessPoolExecutor
@@ -42,6 +43,8 @@ class Plan:
 
 # How many jobs each process has handled; each writes its own number, so nobody locks.
 _counts: MutableSequence[int] = [0]
+# Where the processes wait for each other: imports of the one are no part of the others' time.
+_ready = threading.Barrier(1)
 
 
 class Tally:
@@ -95,6 +98,7 @@ async def drain(plan: Plan, place: int = 0) -> dict[str, float]:
             worker.handles_batch("noop", size=plan.batch)(tally.noops)
         else:
             worker.handles("noop")(tally.noop)
+        _ready.wait()
         gc.freeze()  # as `jobengine work` does
         cpu = time.process_time()
         async with asyncio.TaskGroup() as together:
@@ -112,9 +116,10 @@ async def drain(plan: Plan, place: int = 0) -> dict[str, float]:
     }
 
 
-def _begin(counts: MutableSequence[int]) -> None:
-    global _counts  # noqa: PLW0603 - shared memory reaches a process only while it begins
-    _counts = counts
+def _begin(counts: MutableSequence[int], ready: threading.Barrier) -> None:
+    """Take what is shared, which reaches a process only at its beginning."""
+    global _counts, _ready
+    _counts, _ready = counts, ready
 
 
 def _run(plan: Plan, place: int) -> dict[str, float]:
@@ -125,8 +130,9 @@ def drain_together(plan: Plan) -> dict[str, float]:
     """Let several processes do it; the slowest one's time, everybody's CPU."""
     context = multiprocessing.get_context("spawn")
     counts = context.Array("q", plan.processes, lock=False)
+    shared = (counts, context.Barrier(plan.processes))
     with ProcessPoolExecutor(
-        plan.processes, mp_context=context, initializer=_begin, initargs=(counts,)
+        plan.processes, mp_context=context, initializer=_begin, initargs=shared
     ) as pool:
         told = list(pool.map(partial(_run, plan), range(plan.processes)))
     return {
