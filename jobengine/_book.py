@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal, Protocol, TypeAlias
-from uuid import UUID
 
 from jobengine._meter import Meter
 from jobengine.records import Job, Report
@@ -31,6 +31,7 @@ class HeldJob:
     """A job that this worker holds, from its claim until its end is acknowledged."""
 
     job: Job
+    key: int  # of the book; the hash of a UUID is a call of Python
     started: bool
     claimed: float
     extend_at: float
@@ -144,12 +145,17 @@ class Batch:
             self._task.cancel()
 
 
+def _held(job: Job, now: float) -> HeldJob:
+    due = now + job.lease_seconds / _EXTENSIONS_PER_LEASE
+    return HeldJob(job, job.job_id.int, job.started_at is not None, now, due)
+
+
 class Book:
     """All held jobs of a worker."""
 
     def __init__(self) -> None:
         """Start empty."""
-        self._held: dict[UUID, HeldJob] = {}
+        self._held: dict[int, HeldJob] = {}
         self._tick = _TICK_MAX
         self._shorter = asyncio.Event()
         self._told = 0
@@ -158,24 +164,27 @@ class Book:
         """How many there are."""
         return len(self._held)
 
-    def add(self, job: Job) -> HeldJob:
-        """Enter a claimed job; one that comes back has lost its old lease, and the handler ends."""
+    def add(self, jobs: Sequence[Job]) -> list[HeldJob]:
+        """Enter claimed jobs; where one comes back, its old lease is lost and the handler ends."""
         now = time.monotonic()
-        period = job.lease_seconds / _EXTENSIONS_PER_LEASE
-        if old := self._held.get(job.job_id):
-            old.stop("lease_lost", "claimed again")
-        held = HeldJob(job, job.started_at is not None, claimed=now, extend_at=now + period)
-        self._held[job.job_id] = held
-        tick = period / 2
+        added = [_held(job, now) for job in jobs]
+        for held in added:
+            if old := self._held.get(held.key):
+                old.stop("lease_lost", "claimed again")
+            self._held[held.key] = held
+        self._look_in_time({job.lease_seconds for job in jobs})
+        return added
+
+    def _look_in_time(self, leases: Iterable[float]) -> None:
+        tick = min(leases, default=math.inf) / _EXTENSIONS_PER_LEASE / 2
         if tick < self._tick:
             self._tick = tick
             self._shorter.set()
-        return held
 
     def remove(self, held: HeldJob) -> None:
         """Forget a job that is not held any more."""
-        if self._held.get(held.job.job_id) is held:
-            del self._held[held.job.job_id]
+        if self._held.get(held.key) is held:
+            del self._held[held.key]
 
     def tell(self, meter: Meter | None) -> None:
         """Tell how many jobs are held, and how long handlers ran."""

@@ -6,7 +6,7 @@ import functools
 import itertools
 import math
 import re
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,9 +19,9 @@ from psycopg import AsyncConnection, AsyncCursor
 from psycopg.adapt import AdaptersMap
 from psycopg.postgres import register_default_adapters
 from psycopg.pq import TransactionStatus
-from psycopg.rows import BaseRowFactory, args_row, scalar_row
-from psycopg.types.json import set_json_loads
+from psycopg.rows import tuple_row
 
+from jobengine import _rows
 from jobengine._cancelling import heeded
 from jobengine.errors import InvalidArgument, translated
 
@@ -58,7 +58,7 @@ class _Adaptation:
     def __init__(self) -> None:
         self.adapters = AdaptersMap(types=psycopg.postgres.types)
         register_default_adapters(self)
-        set_json_loads(orjson.loads, self)
+        _rows.load_raw(self.adapters)
 
 
 _ADAPTERS = _Adaptation().adapters
@@ -91,7 +91,9 @@ async def rows(
     parameters: Mapping[str, Any],
 ) -> Rows[R]:
     """Return one `kind` per row; its fields are the columns, in their order (tests/contract)."""
-    return await _fetched(conn, args_row(kind), query, parameters)
+    columns = await _columns(conn, query, parameters)
+    made = _rows.maker(kind)  # type: ignore[arg-type]  # a type is hashable
+    return list(map(made, *columns)) if columns else []
 
 
 async def rows_of_few(
@@ -108,33 +110,32 @@ async def rows_of_few(
     """
     absent = tuple(name for name, value in parameters.items() if value is None)
     short = _short(query, absent, needed)
-    return await _fetched(conn, args_row(kind), short, parameters)
+    return await rows(conn, kind, short, parameters)
 
 
 async def scalars(
     conn: AnyConnection, query: LiteralString, parameters: Mapping[str, Any]
 ) -> Rows[Any]:
     """Return the first column."""
-    return await _fetched(conn, scalar_row, query, parameters)
+    columns = await _columns(conn, query, parameters)
+    return list(columns[0]) if columns else []
 
 
-async def _fetched(
-    conn: AnyConnection | Brief,
-    factory: BaseRowFactory[R],
-    query: LiteralString,
-    parameters: Mapping[str, Any],
-) -> Rows[R]:
-    """Return the rows; on a connection that is not async this never suspends (jobengine.sync)."""
-    if isinstance(conn, psycopg.Connection):
-        with translated():
-            now = _SyncCursor(conn, row_factory=factory)
-            return now.execute(query, _checked(parameters), binary=True).fetchall()
-    if isinstance(conn, Brief):
-        conn, query = conn.connection, _brief(query)
-    with translated(), heeded():
-        cursor = _Cursor(conn, row_factory=factory)
-        await cursor.execute(query, _checked(parameters), binary=True)
-        return await cursor.fetchall()
+async def _columns(
+    conn: AnyConnection | Brief, query: LiteralString, parameters: Mapping[str, Any]
+) -> _rows.Columns:
+    """Return the columns; a connection that is not async suspends nobody (jobengine.sync)."""
+    with translated():
+        if isinstance(conn, psycopg.Connection):
+            now = _SyncCursor(conn, row_factory=tuple_row)
+            now.execute(query, _checked(parameters), binary=True)
+            return _rows.columns(now, now.fetchall())
+        if isinstance(conn, Brief):
+            conn, query = conn.connection, _brief(query)
+        with heeded():
+            cursor = _Cursor(conn, row_factory=tuple_row)
+            await cursor.execute(query, _checked(parameters), binary=True)
+            return _rows.columns(cursor, await cursor.fetchall())
 
 
 _ARGUMENT = re.compile(r",\s*p_(\w+) => %\(\1\)s")
@@ -228,7 +229,7 @@ def element(value: object) -> str:
     if type(value) is UUID or type(value) is int:  # most elements, before the slower isinstance
         return str(value)
     if isinstance(value, str):
-        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+        return '"' + _escaped(value) + '"'
     if isinstance(value, UUID | int | float):
         return str(value)
     if isinstance(value, bytes):
@@ -236,6 +237,21 @@ def element(value: object) -> str:
     if isinstance(value, datetime):
         return '"' + value.isoformat() + '"'
     raise TypeError(f"no array element: {value!r}")
+
+
+def json_array(texts: Sequence[bytes | None]) -> str:
+    """Return what `array` returns for texts of `json`, escaped all at once.
+
+    JSON holds no control characters, so two of them may stand for what is between elements and for
+    None.
+    """
+    joined = b"\n".join([b"\0" if text is None else text for text in texts]).decode()
+    array = '{"' + _escaped(joined).replace("\n", '","') + '"}'
+    return array.replace('"\0"', "NULL")
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", "\\\\").replace('"', '\\"')
 
 
 def json(value: object, field: str, item: int | None = None) -> bytes | None:

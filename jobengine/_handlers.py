@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeAlias, TypeVar
 
+from jobengine._rows import maker
 from jobengine.records import Cancel, Job, Outcome, Reject, Report, Snooze
 
 Handler: TypeAlias = Callable[[Job], Any]
@@ -20,6 +21,7 @@ AsyncHandler: TypeAlias = Callable[[Job], Awaitable[Any]]
 AsyncBatchHandler: TypeAlias = Callable[[list[Job]], Awaitable[Any]]
 W = TypeVar("W")
 
+_made: Callable[..., Report] = maker(Report)  # one per job
 _MESSAGE_MAX = 10000
 _CODE_MAX = 200
 # Values that are no output.
@@ -171,15 +173,7 @@ def _report(
     message: str | None = None,
     delay: float | None = None,
 ) -> Report:
-    return Report(
-        job_id=job.job_id,
-        lease_epoch=job.lease_epoch,
-        outcome=outcome,
-        output=output,
-        error_code=code,
-        error_message=message,
-        delay=delay,
-    )
+    return _made(job.job_id, job.lease_epoch, outcome, output, code, message, delay)
 
 
 def _sendable(text: str) -> str:

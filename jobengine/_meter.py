@@ -61,13 +61,14 @@ class Meter:
         self, job_types: Iterable[str], reports: Sequence[Report], answers: Sequence[Finished]
     ) -> None:
         """Count what `finish` answered; all three in the order of the items."""
-        self._each(
-            metrics.FINISHED,
-            (
-                (job_type, report.outcome, answer.verdict)
-                for job_type, report, answer in zip(job_types, reports, answers, strict=True)
-            ),
+        self.ended(
+            (job_type, report.outcome, answer.verdict)
+            for job_type, report, answer in zip(job_types, reports, answers, strict=True)
         )
+
+    def ended(self, ends: Iterable[tuple[str, str, str]]) -> None:
+        """Count ends of jobs, each a job type, an outcome and a verdict."""
+        self._each(metrics.FINISHED, ends)
 
     def leases(self, answers: Iterable[Started | Extended]) -> None:
         """Count what `extend` or `start` answered."""

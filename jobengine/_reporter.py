@@ -7,12 +7,13 @@ import logging
 import time
 from collections.abc import Sequence
 
-from jobengine import logs
+from jobengine import calls, logs
+from jobengine._arguments import ended_arguments
 from jobengine._book import Book, HeldJob
 from jobengine._retrying import persistently
 from jobengine.engine import JobEngine
 from jobengine.errors import InvalidArgument
-from jobengine.records import Finished, Report
+from jobengine.records import Finished, Report, Verdict
 
 log = logging.getLogger("jobengine.worker")
 
@@ -60,42 +61,56 @@ class Reporter:
                 self._acknowledged.set()
 
     async def _send(self, batch: list[tuple[HeldJob, Report]]) -> None:
-        job_types = [held.job.job_type for held, _ in batch]
+        job_types = [held.job_type for held, _ in batch]
         reports = [report for _, report in batch]
-        answers = await persistently(
+        verdicts = await persistently(
             lambda: self._finish(job_types, reports), "finish", meter=self._engine.meter
         )
-        for (held, _), report, answer in zip(batch, reports, answers or (), strict=True):
+        assert verdicts is not None
+        for item, ((held, _), report) in enumerate(zip(batch, reports, strict=True), 1):
             self._book.remove(held)
-            if report.outcome != "completed" or answer.verdict != "ok":
-                self._log(held, report, answer)
+            if report.outcome != "completed" or item in verdicts:
+                self._log(held, report, verdicts.get(item, "ok"))
         self._book.tell(self._engine.meter)
 
-    async def _finish(self, job_types: list[str], reports: list[Report]) -> Sequence[Finished]:
+    async def _finish(self, job_types: Sequence[str], reports: list[Report]) -> dict[int, Verdict]:
+        """Return the verdicts that are not `ok`, by item."""
+        answers = await self._call(reports)
+        verdicts: dict[int, Verdict] = {a.item: a.verdict for a in answers if a.verdict != "ok"}
+        if self._engine.meter is not None:
+            self._engine.meter.ended(
+                (job_type, report.outcome, verdicts.get(item, "ok"))
+                for item, (job_type, report) in enumerate(zip(job_types, reports, strict=True), 1)
+            )
+        return verdicts
+
+    async def _call(self, reports: list[Report]) -> Sequence[Finished]:
         """Finish; a report that breaks a rule is replaced by one that says so."""
         while True:
             try:
-                return await self._engine.finish(reports, job_types=job_types)
+                arguments = ended_arguments(reports)
+                async with self._engine.connection() as conn:
+                    return await calls.finish(conn, **arguments)
             except InvalidArgument as error:
                 if error.item is None:
                     raise
                 reports[error.item - 1] = _broken(reports[error.item - 1], error)
 
-    def _log(self, held: HeldJob, report: Report, answer: Finished) -> None:
+    def _log(self, held: HeldJob, report: Report, verdict: Verdict) -> None:
         """Say what is worth a word; a `duplicate` is our own report, whose answer was lost."""
         who = {"agent_id": self._agent_id, **held.names}
-        if answer.verdict not in {"ok", "retried", "duplicate", "settle_failed"}:
-            end = {"outcome": report.outcome, "verdict": answer.verdict}
+        if verdict not in {"ok", "retried", "duplicate", "settle_failed"}:
+            end = {"outcome": report.outcome, "verdict": verdict}
             logs.emit(log, logs.FINISH_REFUSED, **who, **end)
             return
-        if answer.verdict == "settle_failed":
+        if verdict == "settle_failed":
             logs.emit(log, logs.SETTLE_FAILED, **who, outcome=report.outcome)
         fields = {
             **who,
             "error_code": report.error_code,
             "error": _last_line(report.error_message or ""),
             "held_seconds": time.monotonic() - held.claimed,
-            "verdict": answer.verdict,
+            "verdict": verdict,
         }
         if report.outcome == "failed":
             logs.emit(log, logs.JOB_FAILED, **fields, max_attempts=held.job.max_attempts)

@@ -30,9 +30,6 @@ from jobengine.records import Report
 log = logging.getLogger("jobengine.worker")
 W = TypeVar("W")
 
-# A runner lets the loops run after so many handlers that never waited.
-_YIELD_EVERY = 32
-
 
 class Runners:
     """The handlers of a worker, and the loop that runs them."""
@@ -89,25 +86,21 @@ class Runners:
         """Run whatever comes, for ever."""
         self._running = True
         # Looked up once: this is the hottest loop of Python.
-        todo, done, ended = self._turns.todo, self._turns.done, self._reporter.ended
-        ran = 0
+        next_work, done, ended = self._turns.next, self._turns.done, self._reporter.ended
+        runner = _current_task()
         while True:
-            work = await todo.get()
+            work = await next_work()
             try:
                 if isinstance(work, HeldJob):
-                    ended(work, await self._run_one(work))
+                    ended(work, await self._run_one(work, runner))
                 else:
-                    await self._run_batch(work)
+                    await self._run_batch(work, runner)
             finally:
                 done(work)
-            ran += 1
-            if ran % _YIELD_EVERY == 0:
-                await asyncio.sleep(0)
 
-    async def _run_one(self, held: HeldJob) -> Report | None:
+    async def _run_one(self, held: HeldJob, runner: asyncio.Task[None]) -> Report | None:
         """Run the handler; None: the job is somebody else's now, or is to be given back."""
-        runner = held.runner = asyncio.current_task()
-        assert runner is not None
+        held.runner = runner
         try:
             if not held.started and not held.stopped:
                 await self._start([held])
@@ -123,10 +116,8 @@ class Runners:
                 _forget_cancellations(runner)
         return held.report_of_stop()
 
-    async def _run_batch(self, batch: Batch) -> None:
+    async def _run_batch(self, batch: Batch, runner: asyncio.Task[None]) -> None:
         """Run the handler for those jobs of the batch that are not stopped when it begins."""
-        runner = asyncio.current_task()
-        assert runner is not None
         batch.begin(runner)
         reports: dict[HeldJob, Report] = {}
         try:
@@ -167,6 +158,12 @@ class Runners:
                 held.stopped_because = "lease_lost"
                 fields = {"agent_id": self._agent_id, **held.names}
                 logs.emit(log, logs.LEASE_LOST, **fields, verdict=verdict)
+
+
+def _current_task() -> asyncio.Task[None]:
+    task = asyncio.current_task()
+    assert task is not None
+    return task
 
 
 def _forget_cancellations(runner: asyncio.Task[None]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import TypeAlias
@@ -13,6 +14,12 @@ from jobengine._book import Batch, HeldJob
 Work: TypeAlias = HeldJob | Batch
 
 
+# Handlers that never wait let the loops run after so many of them, and after so long: while one
+# half of 1,000 slots runs, the other is reported and claimed anew.
+_BURST = 500
+_BURST_SECONDS = 0.005
+
+
 class Turns:
     """Hands claimed jobs to runners; a job takes its slot when it is claimed."""
 
@@ -21,7 +28,11 @@ class Turns:
         self.slots = slots
         self.free = slots
         self.freed = asyncio.Event()
-        self.todo: asyncio.Queue[Work] = asyncio.Queue()
+        self.todo: deque[Work] = deque()
+        self._idle: list[asyncio.Future[None]] = []
+        self._burst = _Burst(max(1, min(_BURST, slots // 2)))
+        self._waking = False
+        self._yielding = False
         self._sizes: dict[str, int] = {}
         self._limits: dict[str, _Limit] = {}
 
@@ -37,8 +48,23 @@ class Turns:
     def take(self, came: list[HeldJob]) -> None:
         """Let the jobs of one claim run, each as soon as it is its turn."""
         self.free -= len(came)
-        for work in self._admitted(self._grouped(came)) if self._planned else came:
-            self.todo.put_nowait(work)
+        self.todo.extend(self._admitted(self._grouped(came)) if self._planned else came)
+        self._wake()
+
+    async def next(self) -> Work:
+        """Wait for the next work.
+
+        Who takes one while there are more wakes one other runner, who goes on when this one's
+        handler waits. Handlers that never wait so cost no switch of tasks.
+        """
+        if self._burst.over:
+            await self._let_others_run()
+        while not self.todo or self._yielding:
+            await self._rest()
+        work = self.todo.popleft()
+        if self.todo:
+            self._wake()
+        return work
 
     def done(self, work: Work) -> None:
         """Free the slots of what has run, and let who waited for it run."""
@@ -47,7 +73,8 @@ class Turns:
         if self._limits and (limit := self._limits.get(work.job_type)):
             following = limit.leave()
             if following is not None:
-                self.todo.put_nowait(following)
+                self.todo.append(following)
+                self._wake()
 
     def drop(self, held: HeldJob) -> bool:
         """Free the slot of a job that waits for its turn; False: it does not."""
@@ -60,13 +87,37 @@ class Turns:
 
     def drain(self) -> list[HeldJob]:
         """Free the slots of all that has not begun, and return it."""
-        works = [self.todo.get_nowait() for _ in range(self.todo.qsize())]
+        works = list(self.todo)
+        self.todo.clear()
         for limit in self._limits.values():
             works += limit.waiting
             limit.waiting.clear()
         jobs = [held for work in works for held in _members(work)]
         self.free += len(jobs)
         return jobs
+
+    async def _let_others_run(self) -> None:
+        """Let the loops run, and no other runner in this one's place."""
+        self._yielding = True
+        await asyncio.sleep(0)
+        self._yielding = False
+        self._burst.begin()
+
+    def _wake(self) -> None:
+        """Wake a runner, unless one is on its way."""
+        while self._idle and not self._waking:
+            woken = self._idle.pop()
+            if not woken.done():  # its runner was cancelled: the worker comes to its end
+                self._waking = True
+                woken.set_result(None)
+
+    async def _rest(self) -> None:
+        """Wait to be woken."""
+        woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._idle.append(woken)
+        await woken
+        self._waking = False
+        self._burst.begin()
 
     @property
     def _planned(self) -> bool:
@@ -93,6 +144,26 @@ class Turns:
             limit = self._limits.get(work.job_type)
             if limit is None or limit.enter(work):
                 yield work
+
+
+class _Burst:
+    """How long runners go on before the loops run: what they then claim and report is a batch."""
+
+    def __init__(self, works: int) -> None:
+        """It ends after so many works, or after `_BURST_SECONDS`."""
+        self._works = works
+        self.begin()
+
+    def begin(self) -> None:
+        """Begin another."""
+        self._left = self._works
+        self._until = time.monotonic() + _BURST_SECONDS
+
+    @property
+    def over(self) -> bool:
+        """Count a work; tell whether there were enough."""
+        self._left -= 1
+        return self._left < 0 or time.monotonic() > self._until
 
 
 class _Limit:

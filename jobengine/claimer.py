@@ -130,10 +130,12 @@ class Claimer:
             jobs = await calls.claim(conn, requests=self._request(limit))
         if self._meter is not None:
             self._meter.claimed(jobs)
-        for job in jobs:
+        # The last of each place; by `int`, as a UUID's own hash is a call of Python.
+        last = {(job.tenant_id.int, job.queue, job.priority): job for job in jobs}.values()
+        for job in last:
             self._marks[job.tenant_id, job.queue, job.priority] = (job.run_at, job.job_id)
         if self._tenant_id is None:
-            self._turn({job.tenant_id for job in jobs}, asked, full=len(jobs) == limit)
+            self._turn({job.tenant_id for job in last}, asked, full=len(jobs) == limit)
         self._queues.append(self._queues.pop(0))
         return jobs
 

@@ -42,8 +42,9 @@ W = TypeVar("W")
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 # An idle worker asks again after these pauses, then stands in `waiting` and is notified: a worker
-# that is idle for a moment costs nobody a NOTIFY, which serializes commits.
-_IDLE_PAUSES = (0.002, 0.004, 0.008, 0.016, 0.02)
+# that is idle for a moment costs nobody a NOTIFY, which serializes commits. Pauses of 50 ms in all
+# delayed a job in every gap of 50 ms: p50 14 ms from its commit to its handler at 20 jobs/s.
+_IDLE_PAUSES = (0.002, 0.004)
 # Leases that one call takes, keeps or gives back; the SQL functions take ten times as many.
 _BATCH = 1000
 # How long a drain waits for handlers that ignore their cancellation, and for the last answers.
@@ -246,7 +247,7 @@ class Worker:
         jobs = await self._persistently(
             lambda: self._claimer.claim(free), "claim", stop=self._stopping
         )
-        came = [self._book.add(job) for job in jobs or ()]
+        came = self._book.add(jobs or ())
         if self._stopping.is_set():
             await self._give_back(came)
             return 0

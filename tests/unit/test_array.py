@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
@@ -82,6 +83,14 @@ def test_json_documents_arrive(
 ) -> None:
     documents = [_db.json(value, "input") for value in values]
     assert arrived(server, "jsonb", documents) == values
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+@pytest.mark.parametrize("text", [b"null", b'"a\\n\\\\\\"\\u0001"', b"{}", b'["\xc3\xa9,{}"]'])
+def test_an_array_of_json_is_the_same_as_any(text: bytes, count: int) -> None:
+    for texts in itertools.product([None, text], repeat=count):
+        expected = _db.array(texts) or "{" + ",".join(["NULL"] * count) + "}"
+        assert _db.json_array(texts) == expected
 
 
 def test_no_array_is_sent_where_every_element_is_the_default() -> None:

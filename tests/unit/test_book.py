@@ -46,7 +46,7 @@ async def test_a_lease_shorter_than_the_wait_ends_the_wait(monkeypatch: pytest.M
     book = Book()
     waiting = asyncio.create_task(book.tick())
     await asyncio.sleep(0)
-    book.add(job(lease=0.1))
+    book.add([job(lease=0.1)])
     await within(waiting)
     await within(book.tick())  # and the next one is as short as that lease asks for
 
@@ -54,7 +54,7 @@ async def test_a_lease_shorter_than_the_wait_ends_the_wait(monkeypatch: pytest.M
 @in_loop
 async def test_a_lease_is_due_after_a_third_of_its_time() -> None:
     book = Book()
-    held = book.add(job(lease=3600))
+    [held] = book.add([job(lease=3600)])
     assert book.due_for_extension() == []
     held.extend_at -= 1200
     assert book.due_for_extension() == [held]
@@ -67,7 +67,7 @@ async def test_a_job_is_extended_while_its_report_is_under_way_only_after_a_thir
     database_url: str,
 ) -> None:
     book = Book()
-    held = book.add(job(lease=3600))
+    [held] = book.add([job(lease=3600)])
     held.extend_at -= 1200
     reporter = Reporter(JobEngine(database_url), book, "anna")
     report = Report(job_id=held.job.job_id, lease_epoch=1, outcome="completed")
@@ -80,7 +80,7 @@ async def test_a_job_is_extended_while_its_report_is_under_way_only_after_a_thir
 @in_loop
 async def test_a_job_that_is_stopped_is_not_extended_any_more() -> None:
     book = Book()
-    held = book.add(job(lease=3600))
+    [held] = book.add([job(lease=3600)])
     held.extend_at -= 1200
     held.stop("lease_lost", "stale_lease")
     assert book.due_for_extension() == []
@@ -90,9 +90,9 @@ async def test_a_job_that_is_stopped_is_not_extended_any_more() -> None:
 async def test_a_job_that_comes_back_replaces_its_lost_lease() -> None:
     book = Book()
     job_id = uuid4()
-    old = book.add(job(60, job_id))
+    [old] = book.add([job(60, job_id)])
     old.runner = runner = Counting()
-    new = book.add(job(60, job_id, epoch=2))
+    [new] = book.add([job(60, job_id, epoch=2)])
     assert (old.stopped_because, runner.cancelled, new.stopped) == ("lease_lost", 1, False)
     assert old.report_of_stop() is None
     assert book.unreported() == [new]
@@ -104,7 +104,7 @@ async def test_a_job_that_comes_back_replaces_its_lost_lease() -> None:
 
 @in_loop
 async def test_what_has_come_to_its_end_is_not_stopped() -> None:
-    held = Book().add(job(60))
+    [held] = Book().add([job(60)])
     held.reported = True
     held.stop("cancelled", "too late")
     assert not held.stopped
@@ -122,7 +122,7 @@ class Counting:
 
 def batch_of(book: Book, count: int) -> tuple[Batch, Counting]:
     batch, task = Batch("work"), Counting()
-    batch.members = [book.add(job(3600)) for _ in range(count)]
+    batch.members = book.add([job(3600) for _ in range(count)])
     batch.begin(cast("asyncio.Task[None]", task))
     return batch, task
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 from collections.abc import Iterable
 
 from jobengine._book import Batch, Book, HeldJob
+from jobengine._cancelling import cancelled
 from jobengine._turns import Turns, Work
+from tests.acceptance.world import in_loop
 from tests.unit.test_book import job
 
 
 def held(types: str) -> list[HeldJob]:
     """One job per letter, which is its type."""
-    book = Book()
-    return [book.add(dataclasses.replace(job(60), job_type=letter)) for letter in types]
+    return Book().add([dataclasses.replace(job(60), job_type=letter) for letter in types])
 
 
 def names(works: Iterable[Work]) -> list[str]:
@@ -25,7 +27,9 @@ def names(works: Iterable[Work]) -> list[str]:
 
 def todo(turns: Turns) -> list[Work]:
     """Take what may run now."""
-    return [turns.todo.get_nowait() for _ in range(turns.todo.qsize())]
+    works = list(turns.todo)
+    turns.todo.clear()
+    return works
 
 
 def test_single_jobs_run_in_the_order_of_the_claim() -> None:
@@ -114,9 +118,57 @@ def test_a_drain_takes_all_that_has_not_begun() -> None:
     turns.plan("b", size=2, most=1)
     jobs = held("aaabbbc")
     turns.take(jobs)
-    running = turns.todo.get_nowait()
+    running = turns.todo.popleft()
     assert running is jobs[0]
     assert {id(one) for one in turns.drain()} == {id(one) for one in jobs[1:]}
     assert turns.free == 9
     turns.done(running)
     assert (turns.free, todo(turns), turns.drain()) == (10, [], [])
+
+
+async def run(turns: Turns, took: list[Work], until: asyncio.Event) -> None:
+    """Run like a runner whose handlers wait for the event."""
+    while True:
+        work = await turns.next()
+        took.append(work)
+        if not until.is_set():
+            await until.wait()
+        turns.done(work)
+
+
+@in_loop
+async def test_while_a_handler_waits_other_runners_take_the_rest() -> None:
+    turns, until = Turns(10), asyncio.Event()
+    took: list[Work] = []
+    runners = [asyncio.create_task(run(turns, took, until)) for _ in range(4)]
+    await asyncio.sleep(0)
+    jobs = held("aaa")
+    turns.take(jobs)
+    for _ in jobs:  # one wakes the next
+        await asyncio.sleep(0)
+    assert took == jobs
+    until.set()
+    turns.take(more := held("aaa"))
+    await asyncio.wait_for(_empty(turns), 10)
+    assert (took, turns.free) == (jobs + more, 10)
+    await cancelled(*runners)
+
+
+@in_loop
+async def test_the_loops_run_after_half_of_the_slots_where_no_handler_waits() -> None:
+    turns, until = Turns(4), asyncio.Event()
+    took: list[Work] = []
+    until.set()
+    turns.take(held("aaaa"))
+    runners = [asyncio.create_task(run(turns, took, until)) for _ in range(3)]
+    await asyncio.sleep(0)
+    assert (len(took), turns.free) == (2, 2)
+    await asyncio.wait_for(_empty(turns), 10)
+    assert (len(took), turns.free) == (4, 4)
+    await cancelled(*runners)
+
+
+async def _empty(turns: Turns) -> None:
+    while turns.free < turns.slots:
+        turns.freed.clear()
+        await turns.freed.wait()

@@ -50,8 +50,8 @@ BUGS = (
         edits=(
             module(
                 "_book",
-                "if self._held.get(held.job.job_id) is held:",
-                "if held.job.job_id in self._held:",
+                "if self._held.get(held.key) is held:",
+                "if held.key in self._held:",
             ),
         ),
         found_by="tests/unit/test_book.py::test_a_job_that_comes_back_replaces_its_lost_lease",
@@ -128,7 +128,6 @@ BUGS = (
                 "            except EngineUnavailable:\n                return []\n"
                 "            except InvalidArgument as error:\n",
             ),
-            module("_reporter", "answers or (), strict=True)", "answers or (), strict=False)"),
         ),
         found_by="tests/faults/test_worker_server.py::"
         "test_a_result_whose_connection_was_cut_is_reported_again",
