@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import itertools
 import math
@@ -33,6 +34,16 @@ class Brief:
     """A connection on which a call waits 50 ms for a lock at most, else `TryAgain`, nothing done.
 
     The limit ends with the transaction, which has to be the call's own.
+    """
+
+    connection: Connection
+
+
+@dataclass(frozen=True, slots=True)
+class Lined:
+    """A connection to which calls are given before the last one is answered: it takes them in turn.
+
+    A call lets the next one be sent before it reads its own rows, so that the server need not wait.
     """
 
     connection: Connection
@@ -85,7 +96,7 @@ class _SyncCursor(psycopg.Cursor[R]):
 
 
 async def rows(
-    conn: AnyConnection | Brief,
+    conn: AnyConnection | Brief | Lined,
     kind: type[R],
     query: LiteralString,
     parameters: Mapping[str, Any],
@@ -95,7 +106,7 @@ async def rows(
 
 
 async def rows_of_few(
-    conn: AnyConnection | Brief,
+    conn: AnyConnection | Brief | Lined,
     kind: type[R],
     query: LiteralString,
     parameters: Mapping[str, Any],
@@ -119,7 +130,7 @@ async def scalars(
 
 
 async def _fetched(
-    conn: AnyConnection | Brief,
+    conn: AnyConnection | Brief | Lined,
     factory: BaseRowFactory[R],
     query: LiteralString,
     parameters: Mapping[str, Any],
@@ -129,11 +140,16 @@ async def _fetched(
         with translated():
             now = _SyncCursor(conn, row_factory=factory)
             return now.execute(query, _checked(parameters), binary=True).fetchall()
+    lined = isinstance(conn, Lined)
     if isinstance(conn, Brief):
-        conn, query = conn.connection, _brief(query)
+        query = _brief(query)
+    if isinstance(conn, Brief | Lined):
+        conn = conn.connection
     with translated(), heeded():
         cursor = _Cursor(conn, row_factory=factory)
         await cursor.execute(query, _checked(parameters), binary=True)
+        if lined:
+            await asyncio.sleep(0)
         return await cursor.fetchall()
 
 
