@@ -91,10 +91,9 @@ async def test_claims_share_a_statement(db: Db, database_url: str) -> None:
             assert [(j.request, j.queue, j.input) for j in jobs] == [(1, f"q{n}", n)] * min(
                 2, limit
             )
-        agents = "select count(*) from jobengine.lease l join jobengine.job using (job_id)"
-        assert scalar(db, f"{agents} where agent_id = 'a' || (input #>> '{}')") == sum(
-            map(len, got)
-        )
+        held = "select count(*) from jobengine.lease l join jobengine.job j using (job_id)"
+        own = scalar(db, f"{held} where l.agent_id = 'a' || substr(j.queue, 2)")
+        assert own == sum(map(len, got))
 
 
 @in_loop
