@@ -44,11 +44,20 @@ async def _overlapped(conn: Connection, batches: Sequence[_Batch]) -> Sequence[E
             sent.append(asyncio.create_task(_sent(Lined(conn), before, arguments)))
             await asyncio.sleep(0)  # off it goes, or into the line
             if len(sent) > 1:
-                answers.extend(await sent.popleft())
-        answers.extend(await sent.popleft())
+                answers.extend(await _answered(sent))
+        answers.extend(await _answered(sent))
+    except asyncio.CancelledError:
+        await cancelled(*reversed(sent))  # the last first: nothing of the line is to be sent
+        raise
     finally:
-        await cancelled(*sent)
         await asyncio.gather(*sent, return_exceptions=True)
+    return answers
+
+
+async def _answered(sent: deque[asyncio.Task[Sequence[Enqueued]]]) -> Sequence[Enqueued]:
+    """Take out the first, once it is answered."""
+    answers = await asyncio.shield(sent[0])  # a cancellation is to reach the whole line
+    sent.popleft()
     return answers
 
 
