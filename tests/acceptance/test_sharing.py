@@ -18,7 +18,17 @@ from jobengine import (
     Report,
     UnknownJobType,
 )
-from tests.acceptance.world import Db, counts, enqueue, in_loop, scalar, site, until, within
+from tests.acceptance.world import (
+    PATIENCE,
+    Db,
+    counts,
+    enqueue,
+    in_loop,
+    scalar,
+    site,
+    until,
+    within,
+)
 
 T = TypeVar("T")
 MANY = 64
@@ -28,12 +38,14 @@ WAITING = "select count(*) from pg_stat_activity where wait_event_type = 'Lock'"
 
 async def at_once(*calls: Awaitable[T]) -> list[T]:
     """Make the calls together: the first has a statement of its own, the others the next."""
-    return await within(asyncio.gather(*calls))
+    async with asyncio.timeout(PATIENCE):
+        return await asyncio.gather(*calls)
 
 
 async def outcomes(*calls: Awaitable[Any]) -> list[Any]:
     """Do the same; an error instead of the answer of the call that it came from."""
-    return await within(asyncio.gather(*calls, return_exceptions=True))
+    async with asyncio.timeout(PATIENCE):
+        return await asyncio.gather(*calls, return_exceptions=True)
 
 
 def transactions(db: Db, table: str) -> int:
