@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections import deque
 from collections.abc import Sequence
+from typing import TypeAlias
+
+import psycopg
 
 from jobengine import _db, calls
 from jobengine._arguments import enqueue_arguments, enqueue_batches
-from jobengine._db import AnyConnection
+from jobengine._cancelling import cancelled
+from jobengine._db import AnyConnection, Connection, Lined
 from jobengine.errors import InvalidArgument
 from jobengine.records import Enqueued, NewJob
+
+_Batch: TypeAlias = tuple[int, Sequence[NewJob]]
 
 
 async def enqueue_all(conn: AnyConnection, jobs: Sequence[NewJob]) -> Sequence[Enqueued]:
@@ -17,11 +25,51 @@ async def enqueue_all(conn: AnyConnection, jobs: Sequence[NewJob]) -> Sequence[E
     if len(batches) == 1:
         return await _enqueue(conn, *batches[0])
     async with _db.transaction(conn):
-        return [answer for batch in batches for answer in await _enqueue(conn, *batch)]
+        if isinstance(conn, psycopg.Connection):
+            return [answer for batch in batches for answer in await _enqueue(conn, *batch)]
+        return await _overlapped(conn, batches)
 
 
-async def _enqueue(conn: AnyConnection, before: int, jobs: Sequence[NewJob]) -> Sequence[Enqueued]:
-    arguments = enqueue_arguments(jobs, before)
+async def _overlapped(conn: Connection, batches: Sequence[_Batch]) -> Sequence[Enqueued]:
+    """Make a batch's arguments, and read the answers of another, while the server works on one."""
+    answers: list[Enqueued] = []
+    sent: deque[asyncio.Task[Sequence[Enqueued]]] = deque()
+    try:
+        for before, jobs in batches:
+            try:
+                arguments = enqueue_arguments(jobs, before)
+            except InvalidArgument:
+                await asyncio.gather(*sent)  # an item before it is named first
+                raise
+            sent.append(asyncio.create_task(_sent(Lined(conn), before, arguments)))
+            await asyncio.sleep(0)  # off it goes, or into the line
+            if len(sent) > 1:
+                answers.extend(await _answered(sent))
+        answers.extend(await _answered(sent))
+    except asyncio.CancelledError:
+        await cancelled(*reversed(sent))  # the last first: nothing of the line is to be sent
+        raise
+    finally:
+        await asyncio.gather(*sent, return_exceptions=True)
+    return answers
+
+
+async def _answered(sent: deque[asyncio.Task[Sequence[Enqueued]]]) -> Sequence[Enqueued]:
+    """Take out the first, once it is answered."""
+    answers = await asyncio.shield(sent[0])  # a cancellation is to reach the whole line
+    sent.popleft()
+    return answers
+
+
+async def _enqueue(
+    conn: AnyConnection | Lined, before: int, jobs: Sequence[NewJob]
+) -> Sequence[Enqueued]:
+    return await _sent(conn, before, enqueue_arguments(jobs, before))
+
+
+async def _sent(
+    conn: AnyConnection | Lined, before: int, arguments: dict[str, str | None]
+) -> Sequence[Enqueued]:
     try:
         answers = await calls.enqueue(conn, **arguments)
     except InvalidArgument as error:  # of the SQL function, which counts from 1

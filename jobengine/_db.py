@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import itertools
 import math
@@ -33,6 +34,16 @@ class Brief:
     """A connection on which a call waits 50 ms for a lock at most, else `TryAgain`, nothing done.
 
     The limit ends with the transaction, which has to be the call's own.
+    """
+
+    connection: Connection
+
+
+@dataclass(frozen=True, slots=True)
+class Lined:
+    """A connection to which calls are given before the last one is answered: it takes them in turn.
+
+    A call lets the next one be sent before it reads its own rows, so that the server need not wait.
     """
 
     connection: Connection
@@ -85,7 +96,7 @@ class _SyncCursor(psycopg.Cursor[R]):
 
 
 async def rows(
-    conn: AnyConnection | Brief,
+    conn: AnyConnection | Brief | Lined,
     kind: type[R],
     query: LiteralString,
     parameters: Mapping[str, Any],
@@ -97,7 +108,7 @@ async def rows(
 
 
 async def rows_of_few(
-    conn: AnyConnection | Brief,
+    conn: AnyConnection | Brief | Lined,
     kind: type[R],
     query: LiteralString,
     parameters: Mapping[str, Any],
@@ -122,20 +133,25 @@ async def scalars(
 
 
 async def _columns(
-    conn: AnyConnection | Brief, query: LiteralString, parameters: Mapping[str, Any]
+    conn: AnyConnection | Brief | Lined, query: LiteralString, parameters: Mapping[str, Any]
 ) -> _rows.Columns:
     """Return the columns; a connection that is not async suspends nobody (jobengine.sync)."""
-    with translated():
-        if isinstance(conn, psycopg.Connection):
+    if isinstance(conn, psycopg.Connection):
+        with translated():
             now = _SyncCursor(conn, row_factory=tuple_row)
             now.execute(query, _checked(parameters), binary=True)
             return _rows.columns(now, now.fetchall())
-        if isinstance(conn, Brief):
-            conn, query = conn.connection, _brief(query)
-        with heeded():
-            cursor = _Cursor(conn, row_factory=tuple_row)
-            await cursor.execute(query, _checked(parameters), binary=True)
-            return _rows.columns(cursor, await cursor.fetchall())
+    lined = isinstance(conn, Lined)
+    if isinstance(conn, Brief):
+        query = _brief(query)
+    if isinstance(conn, Brief | Lined):
+        conn = conn.connection
+    with translated(), heeded():
+        cursor = _Cursor(conn, row_factory=tuple_row)
+        await cursor.execute(query, _checked(parameters), binary=True)
+        if lined:
+            await asyncio.sleep(0)
+        return _rows.columns(cursor, await cursor.fetchall())
 
 
 _ARGUMENT = re.compile(r",\s*p_(\w+) => %\(\1\)s")

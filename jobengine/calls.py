@@ -12,7 +12,7 @@ from typing import Any
 from uuid import UUID
 
 from jobengine import _db
-from jobengine._db import AnyConnection, Brief, Rows
+from jobengine._db import AnyConnection, Brief, Lined, Rows
 from jobengine.records import (
     Cancelled,
     Enqueued,
@@ -63,7 +63,7 @@ async def register_job_type(
 
 
 async def enqueue(
-    conn: AnyConnection | Brief,
+    conn: AnyConnection | Brief | Lined,
     *,
     job_types: str | None,
     inputs: str | None = None,

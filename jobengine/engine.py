@@ -66,6 +66,10 @@ class JobEngine:
     Takes a URL (or libpq connection string) or a pool of yours. Opens nothing before `async with`;
     closes only what it opened. All methods raise `jobengine.errors.EngineError` and its subclasses.
 
+    Concurrent small calls of `enqueue`, `enqueue_many`, `claim`, `start`, `extend`, `finish` and
+    `release` share statements: who calls while one of its kind is under way shares the next. Each
+    is answered, refused or cancelled as if it were alone; a cancelled one may have been done.
+
     `wait` and `Worker` keep one connection that listens, for all of them together: they need a pool
     of at least two.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import psycopg
 import pytest
 from psycopg import AsyncConnection
+from psycopg.pq import TransactionStatus
 
 from jobengine import (
     NO_TENANT,
@@ -19,7 +21,7 @@ from jobengine import (
     UnknownJobType,
 )
 from jobengine._arguments import BULK
-from tests.acceptance.world import ANNA, Db, counts, in_loop, site
+from tests.acceptance.world import ANNA, Db, counts, in_loop, site, until, within
 
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
 LATER = datetime(2040, 1, 1, 12, tzinfo=UTC)
@@ -137,6 +139,43 @@ async def test_all_or_none_of_many_are_put_in(
                 await engine.enqueue_many(jobs, connection=connection)
             assert refusal.value.item == len(jobs)
         assert counts(db) == {"job": 0, "ready": 0, "lease": 0, "ended": 0}
+
+
+@pytest.mark.parametrize("at", [BULK + 7, 2 * BULK + 7])
+@pytest.mark.parametrize("wrong", [{"input": object()}, {"priority": 98}], ids=["Python", "SQL"])
+@in_loop
+async def test_the_first_of_two_wrong_jobs_is_named_whoever_finds_it(
+    db: Db, database_url: str, *, at: int, wrong: dict[str, Any]
+) -> None:
+    """The server refuses the first while the other's batch has been made, or is in line."""
+    jobs = [NewJob(job_type="work") for _ in range(3 * BULK)]
+    jobs[7] = NewJob(job_type="work", priority=99)
+    jobs[at] = NewJob(job_type="work", **wrong)
+    async with site(database_url) as engine, await connected(database_url) as conn:
+        for connection in (None, conn):
+            with pytest.raises(InvalidArgument) as refusal:
+                await engine.enqueue_many(jobs, connection=connection)
+            assert (refusal.value.field, refusal.value.item) == ("priority", 8)
+        await conn.rollback()
+        assert (await engine.enqueue("work", connection=conn)).verdict == "ok"
+        assert counts(db)["job"] == 0
+
+
+@in_loop
+async def test_many_jobs_whose_caller_is_cancelled_are_not_written(
+    db: Db, database_url: str
+) -> None:
+    jobs = [NewJob(job_type="work") for _ in range(20 * BULK)]
+    async with site(database_url) as engine, await connected(database_url) as conn:
+        await conn.set_autocommit(True)
+        task = asyncio.create_task(engine.enqueue_many(jobs, connection=conn))
+        await until(lambda: conn.info.transaction_status == TransactionStatus.ACTIVE)
+        task.cancel()
+        await within(asyncio.wait([task]))
+        assert task.cancelled()
+        assert conn.info.transaction_status == TransactionStatus.IDLE
+        assert counts(db)["job"] == 0
+        assert (await engine.enqueue("work", connection=conn)).verdict == "ok"
 
 
 @in_loop
