@@ -57,7 +57,7 @@ class WarmPool(AsyncConnectionPool[Connection]):
     """Gives out the connection that came back last, whose server process knows its plans.
 
     In the order of the pool itself each of ten processes makes each plan anew ten times before it
-    keeps it: a fifth of the server's time at work on orders, and as much of the service's.
+    keeps it: a seventh of the server's time at work on orders, and as much of the service's.
     """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:

@@ -38,7 +38,7 @@ begin
         return 'volume_out_of_range';
     end if;
     v_since := public._now() - interval '60 seconds';
-    if v_limits.max_orders_per_minute <= (
+    if v_limits.max_orders_per_minute is not null and v_limits.max_orders_per_minute <= (
             select count(*) from public.trade_events e    -- a close has no side, and is never too many
             where e.user_id = p_user_id and e.event = 'requested' and e.side is not null
               and e.occurred_at > v_since) then

@@ -40,8 +40,12 @@ begin
                  and public._money(j.output -> case j.job_type when 'trade' then 'commission' else 'pnl' end)
                      is not null then nullif(j.output ->> 'deal_id', '0') end;    -- 0: the terminal's none
         select s.id, s.strategy_id into v_signal
-        from public.tv_signals s
-        where s.id = coalesce(v_parent_id, public._uuid(j.input ->> 'signal_id')) and s.user_id = j.tenant_id;
+        from (
+            select w.id, w.strategy_id, w.user_id from public.tv_signals w
+            where w.id = coalesce(v_parent_id, public._uuid(j.input ->> 'signal_id'))
+            offset 0    -- no other index may come into question
+        ) s
+        where s.user_id = j.tenant_id;
         foreach v_event in array array_remove(array[
             case when j.prior_status = 'unknown' and j.status in ('completed', 'failed') then 'reconciled' end,
             case when j.status = 'pending' then 'requested'

@@ -47,6 +47,11 @@ begin
         else public._alert_decide(v_strategy, v_alert) end;
     return query
     select true, s.strategy_id, s.id, s.status, s.error_message, s.job_id, not v_new
-    from public.tv_signals s where s.id = p_signal_id and s.strategy_id = v_strategy.id;
+    from (
+        select w.strategy_id, w.id, w.status, w.error_message, w.job_id
+        from public.tv_signals w where w.id = p_signal_id
+        offset 0    -- no other index may come into question
+    ) s
+    where s.strategy_id = v_strategy.id;
 end;
 $$;
