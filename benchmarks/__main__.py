@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks import bulk, drain, machine, orders, stream, webhooks
+from benchmarks.peers import command as peers
 from benchmarks.pgbench import PgbenchError
 from benchmarks.report import as_json, as_markdown
 from benchmarks.scenario import Lab
@@ -28,6 +29,9 @@ SCENARIOS = {
 
 def main(arguments: Sequence[str]) -> None:
     """Run what the arguments name."""
+    if arguments[:1] == ["peers"]:  # a harness of its own: `peers --help`
+        peers.main(arguments[1:])
+        return
     wanted = _parser().parse_args(arguments)
     about = {"machine": machine.describe()}
     with serve() as server:
