@@ -14,12 +14,12 @@ _FEW, _TIMES, _ENOUGH_SECONDS = 10_000, 5, 5.0
 
 def backlog(bench: Bench, side: Side) -> Sample:
     """The rate of handlers' calls among few waiting jobs, and at the head of very many."""
-    few = bench.jobs(_FEW)
+    few = min(_FEW, side.drain) if bench.quick else _FEW
     rates = [_rate(bench, side, few, few)]
     while len(rates) < _TIMES and sum(few / rate for rate in rates) < _ENOUGH_SECONDS:
         rates.append(_rate(bench, side, few, few))
     many = bench.jobs(side.backlog)
-    rate = _rate(bench, side, many, bench.jobs(side.drain))
+    rate = _rate(bench, side, many, few if bench.quick else side.drain)
     return {
         "few_per_second": median(rates),
         "many_per_second": rate,
@@ -34,8 +34,8 @@ def _rate(bench: Bench, side: Side, waiting: int, taken: int) -> float:
         with team(bench.environment, side, store.url, 1) as workers:
             workers.go()
             workers.until(taken)
-            total, _, _ = workers.report()
-    return total.calls / (total.last - total.first)
+            workers.report()
+            return workers.rate()
 
 
 BACKLOG = Workload(

@@ -9,7 +9,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -40,6 +40,7 @@ class Child:
         """Start it; `role` is one of those in scripts/contract.py."""
         self.side = side
         self.tick = Tick()
+        self.first_tick: Tick | None = None
         self.versions: dict[str, str] = {}
         self.answers: queue.Queue[dict[str, Any] | None] = queue.Queue()
         self._errors = tempfile.TemporaryFile("w+b")  # noqa: SIM115 - as long as the process
@@ -110,16 +111,15 @@ class Child:
             message = json.loads(line)
             if "calls" in message:
                 self.tick = Tick(**message)
+                self.first_tick = self.first_tick or self.tick
             else:
                 self.answers.put(message)
         self.answers.put(None)
 
 
 def _close(file: Any) -> None:
-    try:
+    with suppress(BrokenPipeError):  # a line that nobody was left to read
         file.close()
-    except BrokenPipeError:
-        pass  # a line that nobody was left to read
 
 
 class Team:
@@ -153,6 +153,17 @@ class Team:
         for child in self._members:
             if late or child.ended():
                 raise child.failed(told)
+
+    def rate(self) -> float:
+        """Calls a second of one process between its first and its last word.
+
+        From first to last call would not do: of several batches one would cost nothing.
+        """
+        (child,) = self._members
+        first, last = child.first_tick, child.tick
+        if first is None or last.last <= first.last:
+            raise child.failed("it ran too few jobs to tell a rate")
+        return (last.calls - first.calls) / (last.last - first.last)
 
     def report(self) -> tuple[Tick, float, Mapping[int, float]]:
         """All together: calls, first and last of them; CPU seconds; when each job was seen."""

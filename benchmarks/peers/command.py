@@ -97,13 +97,11 @@ def chosen(only: str, *, everything: bool) -> tuple[list[Side], list[Workload]]:
     """Return what the names name; without a name of a side all sides, likewise of workloads."""
     names = [_plain(name) for name in only.split(",") if name.strip()]
     sides = [side for side in SIDES if _plain(side.name).startswith(tuple(names))]
-    workloads = [
-        workload for workload in (*WORKLOADS, *MORE) if _plain(workload.name).startswith(tuple(names))
-    ]
+    workloads = [one for one in (*WORKLOADS, *MORE) if _plain(one.name).startswith(tuple(names))]
+    known = [side.name for side in SIDES] + [one.name for one in (*WORKLOADS, *MORE)]
     for name in names:
-        if not any(_plain(one.name).startswith(name) for one in (*sides, *workloads)):
-            known = ", ".join(one.name for one in (*SIDES, *WORKLOADS, *MORE))
-            raise SystemExit(f"--only: nothing begins with {name!r}; there are: {known}")
+        if not any(_plain(one).startswith(name) for one in known):
+            raise SystemExit(f"--only: nothing begins with {name!r}; there are: {', '.join(known)}")
     usual = [*WORKLOADS, *(MORE if everything else ())]
     return sides or list(SIDES), workloads or usual
 
@@ -118,27 +116,29 @@ def _valkey(sides: Sequence[Side]) -> Iterator[str]:
     if not any(side.redis for side in sides):
         yield ""
         return
-    with tempfile.TemporaryDirectory(prefix="jobengine-bench-") as folder:
-        with EmbeddedValkey(Path(folder) / "valkey", durable=True) as valkey:
-            client = redis.Redis.from_url(valkey.url)
-            client.config_set("appendfsync", "everysec")
-            client.config_set("maxmemory", 0)
-            yield valkey.url
+    with (
+        tempfile.TemporaryDirectory(prefix="jobengine-bench-") as folder,
+        EmbeddedValkey(Path(folder) / "valkey", durable=True) as valkey,
+    ):
+        client = redis.Redis.from_url(valkey.url)
+        client.config_set("appendfsync", "everysec")
+        client.config_set("maxmemory", 0)
+        yield valkey.url
 
 
 def _versions(bench: Bench, sides: Sequence[Side]) -> dict[str, str]:
     """Install every side, and ask its program what it runs with."""
     found: dict[str, str] = {}
     for side in sides:
-        with bench.stores.store(side) as store:
-            with producer(bench.environment, side, store.url) as child:
-                found |= child.versions
+        with (
+            bench.stores.store(side) as store,
+            producer(bench.environment, side, store.url) as child,
+        ):
+            found |= child.versions
     return dict(sorted(found.items()))
 
 
-def _run(
-    bench: Bench, sides: Sequence[Side], workloads: Sequence[Workload], runs: int
-) -> Findings:
+def _run(bench: Bench, sides: Sequence[Side], workloads: Sequence[Workload], runs: int) -> Findings:
     """All workloads in each run; the sides in turn, the other way round in every second run."""
     findings = Findings()
     for run in range(runs):

@@ -23,9 +23,7 @@ def many(bench: Bench, side: Side) -> Sample:
     return _measure(bench, side, warm, {**warm, "first": warm["jobs"], "jobs": jobs})
 
 
-def _measure(
-    bench: Bench, side: Side, warm: dict[str, object], full: dict[str, object]
-) -> Sample:
+def _measure(bench: Bench, side: Side, warm: dict[str, object], full: dict[str, object]) -> Sample:
     """What the server spends is that of the warming up too, and divided by its jobs too."""
     with bench.stores.store(side) as store:
         with (

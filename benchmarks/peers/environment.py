@@ -10,6 +10,7 @@ import hashlib
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,9 +58,8 @@ def prepare(*, node: bool) -> Environment:
     return Environment(python, program, _node_packages(folder, program) if node else None)
 
 
-def _once(stamp: Path, state: str, make: object) -> None:
+def _once(stamp: Path, state: str, make: Callable[[], None]) -> None:
     if not (stamp.exists() and stamp.read_text() == state):
-        assert callable(make)
         make()
         stamp.write_text(state)
 
@@ -90,7 +90,7 @@ def _node_packages(folder: Path, node: Path) -> str | None:
     def install() -> None:
         say("peers: installing what scripts/package-lock.json names")
         path = f"{node.parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
-        command = [node, npm, "ci", *flags]
+        command = [str(node), str(npm), "ci", *flags]
         environment = {**os.environ, "PATH": path}
         subprocess.run(command, check=True, cwd=SCRIPTS, env=environment, stdout=sys.stderr)
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 from urllib.parse import quote, urlencode
 
 import psycopg
@@ -180,7 +180,7 @@ class Stores:
     _templates: dict[str, str] = field(default_factory=dict)
     _stack: ExitStack = field(default_factory=ExitStack)
 
-    def __enter__(self) -> Stores:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from importlib.metadata import version
 from typing import Any
 
@@ -147,7 +147,11 @@ def report(tally: Tally, cpu_before: float) -> None:
 async def _lines() -> asyncio.Queue[dict[str, Any]]:
     lines: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
     loop = asyncio.get_running_loop()
-    listen(lambda line: loop.call_soon_threadsafe(lines.put_nowait, line) and None)
+
+    def obey(line: dict[str, Any]) -> None:
+        loop.call_soon_threadsafe(lines.put_nowait, line)
+
+    listen(obey)
     return lines
 
 
@@ -185,7 +189,11 @@ async def _pace(side: Side, *, jobs: int, rate: float) -> dict[str, Any]:
     return {"times": times}
 
 
-_DEEDS = {"many": _many, "call": _call, "pace": _pace}
+_DEEDS: dict[str, Callable[..., Awaitable[dict[str, Any]]]] = {
+    "many": _many,
+    "call": _call,
+    "pace": _pace,
+}
 
 
 async def _work(side: Side) -> None:

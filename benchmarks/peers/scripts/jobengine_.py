@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from contract import Side, Tally, main, payload
+
 from jobengine import Job, JobEngine, NewJob, Worker
 
 CONCURRENCY = 1000
@@ -29,28 +30,21 @@ class JobEngineSide(Side):
 
     async def work(self, tally: Tally) -> None:
         worker = Worker(self.engine, concurrency=CONCURRENCY)
-        if self.flavour == "batch":
-            worker.handles_batch("noop", size=CONCURRENCY)(self._batch(tally))
-        else:
-            worker.handles("noop")(self._one(tally))
-        await worker.run()
 
-    @staticmethod
-    def _one(tally: Tally):
-        async def noop(job: Job) -> dict[str, bool]:
+        async def one(job: Job) -> dict[str, bool]:
             tally.saw(job.input["n"])
             return {"ok": True}
 
-        return noop
-
-    @staticmethod
-    def _batch(tally: Tally):
-        async def noop(jobs: list[Job]) -> list[dict[str, bool]]:
+        async def batch(jobs: list[Job]) -> list[dict[str, bool]]:
             for job in jobs:
                 tally.saw(job.input["n"])
             return [{"ok": True}] * len(jobs)
 
-        return noop
+        if self.flavour == "batch":
+            worker.handles_batch("noop", size=CONCURRENCY)(batch)
+        else:
+            worker.handles("noop")(one)
+        await worker.run()
 
 
 main(JobEngineSide)

@@ -4,7 +4,9 @@ import asyncio
 from collections.abc import Sequence
 
 from contract import Side, Tally, main, payload
-from saq import Queue, Worker
+from redis.asyncio import Redis
+from saq import Worker
+from saq.queue.redis import RedisQueue
 
 CONCURRENCY, TOGETHER = 100, 100
 
@@ -16,10 +18,7 @@ class Saq(Side):
         """Redis needs nothing."""
 
     async def open(self) -> None:
-        from redis.asyncio import Redis
-        from saq.queue.redis import RedisQueue
-
-        self.queue: Queue = RedisQueue(Redis.from_url(self.url), max_concurrent_ops=TOGETHER)
+        self.queue = RedisQueue(Redis.from_url(self.url), max_concurrent_ops=TOGETHER)
         await self.queue.connect()
 
     async def enqueue(self, number: int) -> None:
