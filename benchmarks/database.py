@@ -15,27 +15,52 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from benchmarks.cpu import tree_cpu
+from benchmarks.report import Column
 from benchmarks.server import Server
 from jobengine import JobEngine
 
 JOB_TYPE = "noop"
 PAYLOAD_BYTES = 100
+PAD = "x" * (PAYLOAD_BYTES - 24)
 RESULT = '{"ok": true}'
 
 _TABLES = "job, ready, lease, ended, failure, live_key, waiting"
 _ENQUEUE_AT_ONCE = 10_000
 # {"n": 100001, "pad": "xx…"}: as long in every job.
-_PAYLOAD = f"""jsonb_build_object('n', 100000 + g, 'pad', repeat('x', {PAYLOAD_BYTES - 24}))"""
+_PAYLOAD = f"""jsonb_build_object('n', 100000 + g, 'pad', repeat('x', {len(PAD)}))"""
 _QUIET_SECONDS = 30.0
 
 
 @dataclass(slots=True)
 class Usage:
-    """What the server spent on a measurement; `cpu_seconds` is None where it is not our server."""
+    """What the server spent on a measurement; `cpu_seconds` is None where it is not our server.
+
+    `dead` are the rows that the tables left behind for VACUUM: those deleted and the old
+    versions of those updated, whether it has come by meanwhile or not.
+    """
 
     wal_bytes: float = 0.0
     commits: float = 0.0
+    dead: float = 0.0
     cpu_seconds: float | None = None
+
+    def per_job(self, jobs: int) -> dict[str, float | None]:
+        """Return the figures of `USAGE_COLUMNS`."""
+        cpu = self.cpu_seconds
+        return {
+            "wal_bytes_per_job": self.wal_bytes / jobs,
+            "commits_per_job": self.commits / jobs,
+            "dead_per_job": self.dead / jobs,
+            "server_cpu_us_per_job": None if cpu is None else cpu / jobs * 1e6,
+        }
+
+
+USAGE_COLUMNS = (
+    Column("wal_bytes_per_job", "WAL bytes/job"),
+    Column("commits_per_job", "commits/job", digits=4),
+    Column("dead_per_job", "dead tuples/job", digits=2),
+    Column("server_cpu_us_per_job", "server CPU µs/job", digits=1),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +102,20 @@ class Database:
                 f"result, ended, held, waiting): {found}"
             )
 
+    def ended(self) -> int:
+        """Return how many jobs have ended; refuse a job that is nowhere, or in two places."""
+        with psycopg.connect(self.admin_url, autocommit=True) as admin:
+            row = admin.execute(
+                "select (select count(*) from jobengine.ended),"
+                " (select count(*) from jobengine.lease) + (select count(*) from jobengine.ready),"
+                " (select count(*) from jobengine.job)"
+            ).fetchone()
+        assert row is not None
+        ended, others, jobs = row
+        if ended + others != jobs:
+            raise AssertionError(f"of {jobs} jobs {ended} have ended and {others} have not")
+        return int(ended)
+
     @contextmanager
     def measure(self) -> Iterator[Usage]:
         """Yield what is filled in when the block has ended and its connections are gone.
@@ -86,12 +125,15 @@ class Database:
         usage = Usage()
         with psycopg.connect(self.server.admin_url, autocommit=True) as admin:
             self._quiet(admin)
+            dead = self._dead()
+            self._quiet(admin)
             wal, commits = self._counters(admin)
             cpu = tree_cpu(self.server.pid)
             yield usage
             self._quiet(admin)
             wal_after, commits_after = self._counters(admin)
             cpu_after = tree_cpu(self.server.pid)
+            usage.dead = self._dead() - dead
         usage.wal_bytes = wal_after - wal
         usage.commits = commits_after - commits
         usage.cpu_seconds = None if cpu is None or cpu_after is None else cpu_after - cpu
@@ -106,6 +148,15 @@ class Database:
             if time.monotonic() > deadline:
                 raise TimeoutError(f"somebody stays connected to {self.name}")
             time.sleep(0.01)
+
+    def _dead(self) -> float:
+        # Not n_dead_tup, which autovacuum sets back.
+        with psycopg.connect(self.admin_url, autocommit=True) as admin:
+            row = admin.execute(
+                "select coalesce(sum(n_tup_del + n_tup_upd), 0)::float8 from pg_stat_user_tables"
+            ).fetchone()
+        assert row is not None
+        return float(row[0])
 
     def _counters(self, admin: psycopg.Connection[Any]) -> tuple[float, float]:
         row = admin.execute(

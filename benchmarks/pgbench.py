@@ -6,7 +6,7 @@ import re
 import resource
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,10 @@ MISSING = (
 )
 
 _TPS = re.compile(r"^tps = ([0-9.]+) \(without initial connection time\)$", re.MULTILINE)
+_COUNT = re.compile(r"^number of transactions actually processed: ([0-9]+)", re.MULTILINE)
+_PROGRESS = re.compile(r"^progress: ([0-9.]+) s, ([0-9.]+) tps", re.MULTILINE)
+# More threads than cores only take turns.
+_THREADS = 8
 
 
 class PgbenchError(RuntimeError):
@@ -28,24 +32,35 @@ class PgbenchError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class PgbenchRun:
-    """A fixed number of prepared transactions (runs of the script) per client."""
+    """Prepared transactions (runs of the script): so many per client, or for so many seconds.
+
+    `every` so many seconds the rate is noted.
+    """
 
     script: str
     clients: int
     transactions: int
     variables: Mapping[str, str | int]
+    seconds: int | None = None
+    every: int | None = None
 
     @property
     def total(self) -> int:
+        """How many transactions a run of a fixed number makes."""
         return self.clients * self.transactions
 
 
 @dataclass(frozen=True, slots=True)
 class PgbenchResult:
-    """What a run took; `cpu_seconds` of the `pgbench` process itself."""
+    """What a run took; `cpu_seconds` of the `pgbench` process itself.
+
+    `rates`: at so many seconds, so many transactions a second since the one before.
+    """
 
     seconds: float
     cpu_seconds: float
+    transactions: int
+    rates: Sequence[tuple[float, float]] = ()
 
 
 def run(url: str, wanted: PgbenchRun) -> PgbenchResult:
@@ -54,11 +69,13 @@ def run(url: str, wanted: PgbenchRun) -> PgbenchResult:
     done = subprocess.run(
         [str(program()), *_options(wanted), url], capture_output=True, text=True, check=False
     )
-    found = _TPS.search(done.stdout)
-    if done.returncode != 0 or found is None:
+    rate, count = _TPS.search(done.stdout), _COUNT.search(done.stdout)
+    if done.returncode != 0 or rate is None or count is None:
         lines = (done.stdout + done.stderr).strip().splitlines()[-15:]
         raise PgbenchError("\n".join([f"pgbench {wanted.script} failed", *lines]))
-    return PgbenchResult(wanted.total / float(found[1]), _children_cpu() - cpu)
+    total = int(count[1])
+    rates = [(float(at), float(tps)) for at, tps in _PROGRESS.findall(done.stderr)]
+    return PgbenchResult(total / float(rate[1]), _children_cpu() - cpu, total, rates)
 
 
 def program() -> Path:
@@ -75,7 +92,13 @@ def program() -> Path:
 
 
 def _options(wanted: PgbenchRun) -> list[str]:
-    count = {"client": wanted.clients, "jobs": wanted.clients, "transactions": wanted.transactions}
+    count = {"client": wanted.clients, "jobs": min(wanted.clients, _THREADS)}
+    if wanted.seconds is None:
+        count["transactions"] = wanted.transactions
+    else:
+        count["time"] = wanted.seconds
+    if wanted.every is not None:
+        count["progress"] = wanted.every
     return [
         *("--no-vacuum", "--protocol=prepared", f"--file={SCRIPTS / wanted.script}"),
         *(f"--{option}={number}" for option, number in count.items()),

@@ -5,31 +5,68 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from statistics import median
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 Sample: TypeAlias = Mapping[str, float | None]
+Better: TypeAlias = Literal["more", "less"]
+About: TypeAlias = Mapping[str, Mapping[str, str]]
+
+# What `compare` judges where a column does not say it: the end of its key.
+_MORE = ("per_second",)
+_LESS = ("p50_ms", "_per_job")
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A figure of the table: its key in the samples, its heading, how many digits."""
+    """A figure of the table: its key in the samples, its heading, how many digits.
+
+    `better` is what `compare` holds against it; None: see `judged`.
+    """
 
     key: str
     heading: str
     digits: int = 0
+    better: Better | None = None
+
+    @property
+    def judged(self) -> Better | None:
+        """Which way is better; None for figures that no one should compare."""
+        if self.better is not None:
+            return self.better
+        return "more" if self.key.endswith(_MORE) else "less" if self.key.endswith(_LESS) else None
 
 
 @dataclass(frozen=True, slots=True)
 class Ratio:
-    """Two cases of the same run against each other; `aim` is what the median should reach."""
+    """Two cases of the same run against each other, the more the better.
+
+    The median has to reach `floor` and should reach `aim`.
+    """
 
     name: str
     values: Sequence[float]
     aim: float | None = None
+    floor: float | None = None
 
     @property
     def met(self) -> bool | None:
+        """Whether the aim is reached; None without one."""
         return None if self.aim is None else median(self.values) >= self.aim
+
+    @property
+    def held(self) -> bool | None:
+        """Whether the floor is reached; None without one."""
+        return None if self.floor is None else median(self.values) >= self.floor
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """A figure over another one, for a plot: points (x, y) per line."""
+
+    title: str
+    x: str
+    y: str
+    points: Mapping[str, Sequence[tuple[float, float]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +79,20 @@ class Result:
     samples: Mapping[str, Sequence[Sample]]
     ratios: Sequence[Ratio] = ()
     notes: Sequence[str] = field(default_factory=list)
+    lines: Sequence[Lines] = ()
 
 
-def as_json(about: Mapping[str, Mapping[str, str]], results: Sequence[Result]) -> dict[str, Any]:
+def as_json(about: About, results: Sequence[Result]) -> dict[str, Any]:
     """Everything, each single sample too."""
-    return {**about, "results": [asdict(result) for result in results]}
+    return {**about, "results": [_result(result) for result in results]}
 
 
-def as_markdown(about: Mapping[str, Mapping[str, str]], results: Sequence[Result]) -> str:
+def _result(result: Result) -> dict[str, Any]:
+    columns = [{**asdict(column), "better": column.judged} for column in result.columns]
+    return {**asdict(result), "columns": columns}
+
+
+def as_markdown(about: About, results: Sequence[Result]) -> str:
     """The report for people."""
     head = [f"{part}: {_listed(facts)}  " for part, facts in about.items()]
     return "\n".join([*head, *(line for result in results for line in _section(result))]) + "\n"
@@ -71,7 +114,7 @@ def _section(result: Result) -> list[str]:
 def _table(result: Result) -> list[str]:
     headings = ["case", *(column.heading for column in result.columns)]
     rows = [
-        [case, *(_cell([s[c.key] for s in samples], c.digits) for c in result.columns)]
+        [case, *(_cell([s.get(c.key) for s in samples], c.digits) for c in result.columns)]
         for case, samples in result.samples.items()
     ]
     marks = ["---", *("---:" for _ in result.columns)]
@@ -84,10 +127,13 @@ def _cell(values: Sequence[float | None], digits: int) -> str:
 
 
 def _ratio(ratio: Ratio) -> str:
-    text = f"{ratio.name}: {_spread(ratio.values, 2)}"
-    if ratio.aim is None:
-        return text
-    return f"{text}; aim {ratio.aim:g}: {'met' if ratio.met else 'missed'}"
+    limits = (("floor", ratio.floor, ratio.held), ("aim", ratio.aim, ratio.met))
+    said = [
+        f"{name} {limit:g}: {'met' if reached else 'missed'}"
+        for name, limit, reached in limits
+        if limit is not None
+    ]
+    return "; ".join([f"{ratio.name}: {_spread(ratio.values, 2)}", *said])
 
 
 def _spread(values: Sequence[float], digits: int) -> str:

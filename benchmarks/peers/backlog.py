@@ -45,7 +45,7 @@ BACKLOG = Workload(
     (
         Column("few_per_second", "jobs/s of 10,000"),
         Column("many_per_second", "jobs/s of the great backlog"),
-        Column("part", "great / 10,000", digits=2),
+        Column("part", "great / 10,000", digits=2, better="more"),
         Column("backlog", "great backlog"),
     ),
     backlog,

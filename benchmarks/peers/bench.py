@@ -5,20 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from benchmarks.database import USAGE_COLUMNS, Usage
 from benchmarks.peers.child import SideFailed, producer
 from benchmarks.peers.environment import Environment
 from benchmarks.peers.side import Side
-from benchmarks.peers.stores import Spent, Store, Stores
+from benchmarks.peers.stores import Store, Stores
 from benchmarks.report import Column, Sample
 
 _FILL = 100_000
-SPENT = (
-    Column("wal_bytes_per_job", "WAL bytes/job"),
-    Column("commits_per_job", "commits/job", digits=4),
-    Column("dead_tuples_per_job", "dead tuples/job", digits=2),
-    Column("server_cpu_us_per_job", "server CPU µs/job", digits=1),
-    Column("client_cpu_us_per_job", "client CPU µs/job", digits=1),
-)
+SPENT = (*USAGE_COLUMNS, Column("client_cpu_us_per_job", "client CPU µs/job", digits=1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,17 +51,7 @@ class Workload:
     sides: Callable[[Side], bool] = lambda _: True
 
 
-def per_job(jobs: int, spent: Spent, client_cpu: float) -> Sample:
-    """Return the columns of `SPENT`."""
-
-    def part(total: float | None, factor: float = 1.0) -> float | None:
-        return None if total is None else total / jobs * factor
-
-    return {
-        "jobs": jobs,
-        "wal_bytes_per_job": part(spent.wal_bytes),
-        "commits_per_job": part(spent.commits),
-        "dead_tuples_per_job": part(spent.dead_tuples),
-        "server_cpu_us_per_job": part(spent.cpu_seconds, 1e6),
-        "client_cpu_us_per_job": part(client_cpu, 1e6),
-    }
+def per_job(jobs: int, spent: Usage | None, client_cpu: float) -> Sample:
+    """Return the columns of `SPENT`; those of the server where it is PostgreSQL."""
+    server = dict.fromkeys(c.key for c in USAGE_COLUMNS) if spent is None else spent.per_job(jobs)
+    return {"jobs": jobs, **server, "client_cpu_us_per_job": client_cpu / jobs * 1e6}

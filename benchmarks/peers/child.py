@@ -91,6 +91,11 @@ class Child:
         self.tell(**message)
         return self.answer()
 
+    def orphan(self) -> None:
+        """Leave it to itself, as a harness that dies does."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+
     def wait(self) -> None:
         """Wait until it has ended by itself, well."""
         if (code := self._process.wait(PATIENCE)) != 0:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from benchmarks.database import Usage
 from benchmarks.peers.bench import SPENT, Bench, Workload, per_job
 from benchmarks.peers.child import SideFailed, Tick, team
 from benchmarks.peers.side import Side
-from benchmarks.peers.stores import Spent, Store
+from benchmarks.peers.stores import Store
 from benchmarks.report import Column, Sample
 
 
@@ -34,7 +35,7 @@ def _check(side: Side, store: Store, total: Tick, jobs: int) -> None:
         raise SideFailed(f"{side.name}: {total.calls} handlers were called for {jobs} jobs")
 
 
-def _sample(jobs: int, seconds: float, total: Tick, spent: Spent, cpu: float) -> Sample:
+def _sample(jobs: int, seconds: float, total: Tick, spent: Usage | None, cpu: float) -> Sample:
     return {
         **per_job(jobs, spent, cpu),
         "calls": total.calls,

@@ -78,7 +78,7 @@ HORIZON = Workload(
     (
         Column("held_per_second", "jobs/s, last 10 s, held"),
         Column("free_per_second", "jobs/s, last 10 s, free"),
-        Column("part", "held / free", digits=2),
+        Column("part", "held / free", digits=2, better="more"),
     ),
     horizon,
     lambda side: not side.redis,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Protocol, Self
 from urllib.parse import quote, urlencode
@@ -15,23 +15,13 @@ import redis
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from benchmarks.database import Database
+from benchmarks.database import Database, Usage
 from benchmarks.peers.child import PATIENCE, Child, SideFailed
 from benchmarks.peers.environment import Environment
 from benchmarks.peers.side import Side
 from benchmarks.server import Server
 
 _POLL_SECONDS = 0.005
-
-
-@dataclass(slots=True)
-class Spent:
-    """What the server spent; None where it cannot be told."""
-
-    wal_bytes: float | None = None
-    commits: float | None = None
-    dead_tuples: float | None = None
-    cpu_seconds: float | None = None
 
 
 class Store(Protocol):
@@ -53,8 +43,8 @@ class Store(Protocol):
     def ended(self) -> int | None:
         """How many jobs have completed, as the store knows; None where it forgets them."""
 
-    def measure(self) -> AbstractContextManager[Spent]:
-        """Return a context with a `Spent`, which is filled in when the block has ended."""
+    def measure(self) -> AbstractContextManager[Usage | None]:
+        """Return what is filled in when the block has ended; of None where it cannot be told."""
 
 
 class Postgres:
@@ -93,27 +83,8 @@ class Postgres:
         with self._admin() as admin:
             return _number(admin, self._side.ended)
 
-    @contextmanager
-    def measure(self) -> Iterator[Spent]:
-        spent = Spent()
-        before = self._dead_tuples()
-        with self._database.measure() as usage:
-            yield spent
-        spent.dead_tuples = self._dead_tuples() - before
-        spent.wal_bytes, spent.commits = usage.wal_bytes, usage.commits
-        spent.cpu_seconds = usage.cpu_seconds
-
-    def _dead_tuples(self) -> float:
-        """Each update and each delete leaves one, wherever it is removed later."""
-        with psycopg.connect(self._database.server.admin_url, autocommit=True) as admin:
-            row = admin.execute(
-                "select (tup_updated + tup_deleted)::float8 from pg_stat_database"
-                " where datname = %s",
-                [self._database.name],
-            ).fetchone()
-        assert row is not None
-        found: float = row[0]
-        return found
+    def measure(self) -> AbstractContextManager[Usage]:
+        return self._database.measure()
 
     def _admin(self) -> psycopg.Connection[Any]:
         return psycopg.connect(self._admin_url, autocommit=True)
@@ -165,9 +136,8 @@ class Redis:
     def ended(self) -> int | None:
         return None
 
-    @contextmanager
-    def measure(self) -> Iterator[Spent]:
-        yield Spent()
+    def measure(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
 
 @dataclass(slots=True)
