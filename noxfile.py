@@ -86,6 +86,8 @@ def lock(session: nox.Session) -> None:
         "bootstrap": ["requirements/bootstrap.in"],
         "build": ["--group=build"],
         "runtime": ["pyproject.toml", "--extra=service"],
+        # The benchmarks' own environment: the peers, and what jobengine needs beside them.
+        "peers": ["requirements/peers.in", "pyproject.toml"],
         "dev": [
             "pyproject.toml",
             "--extra=embedded",

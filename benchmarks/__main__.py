@@ -28,6 +28,7 @@ from benchmarks import (
     wait,
     webhooks,
 )
+from benchmarks.peers import command as peers
 from benchmarks.pgbench import PgbenchError
 from benchmarks.plots import write_plots
 from benchmarks.report import as_json, as_markdown
@@ -61,6 +62,9 @@ DAILY = ("drain", "enqueue", "bulk", "latency", "claimers")
 
 def main(arguments: Sequence[str]) -> None:
     """Run what the arguments name."""
+    if arguments[:1] == ["peers"]:  # a harness of its own: `peers --help`
+        peers.main(arguments[1:])
+        return
     wanted = _parser().parse_args(arguments)
     if wanted.list:
         print("\n".join(f"{name}: {scenario.question}" for name, scenario in SCENARIOS.items()))

@@ -153,7 +153,7 @@ class Database:
         # Not n_dead_tup, which autovacuum sets back.
         with psycopg.connect(self.admin_url, autocommit=True) as admin:
             row = admin.execute(
-                "select sum(n_tup_del + n_tup_upd)::float8 from pg_stat_user_tables"
+                "select coalesce(sum(n_tup_del + n_tup_upd), 0)::float8 from pg_stat_user_tables"
             ).fetchone()
         assert row is not None
         return float(row[0])
