@@ -13,12 +13,12 @@ create or replace function jobengine._job_ids(p_at timestamptz, p_count integer)
 language sql volatile
 set search_path = pg_catalog, pg_temp
 as $$
-    select array_agg((
-        t.prefix || lpad(to_hex(n), 5, '0') || right(gen_random_uuid()::text, 10))::uuid order by n)
+    select array_agg((t.prefix || substr(to_hex(1048576 + n), 2) || t.random)::uuid order by n)
     from (
         select lpad(to_hex(us / 1000), 12, '0')
             || '7' || lpad(to_hex(us % 1000 * 4096 / 1000), 3, '0')
-            || '8' as prefix
+            || '8' as prefix,
+            right(gen_random_uuid()::text, 10) as random
         from (select (extract(epoch from p_at) * 1000000)::bigint as us) u
     ) t
     cross join generate_series(0, p_count - 1) n
