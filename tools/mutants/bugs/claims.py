@@ -115,7 +115,7 @@ BUGS = (
                 "where r.request_id is not null order by key) k",
                 "where r.request_id is not null order by md5(r.request::text)) k",
             ),
-            function("claim", "select distinct hashtextextended", "select hashtextextended"),
+            function("claim", "from (select distinct\n", "from (select\n"),
         ),
         found_by="tests/races/test_claim.py::"
         "test_claims_that_repeat_two_requests_in_opposite_order_do_not_deadlock",
@@ -137,12 +137,38 @@ BUGS = (
         edits=(
             function(
                 "_retake",
-                "where w.agent_id = p_agent_id and w.request_id = p_request_id",
-                "where w.request_id = p_request_id",
+                "where w.agent_id = r.agent_id and w.request_id = r.request_id",
+                "where w.request_id = r.request_id",
             ),
             function("claim", "r.tenant_id, r.agent_id, r.request_id", "r.tenant_id, r.request_id"),
         ),
         found_by="tests/sql/test_claim_requests.py::"
         "TestRepeats::test_another_agent_request_or_tenant_is_no_repeat",
+    ),
+    Mutant(
+        name="many requests for one job each may take the same one",
+        breaks="An agent gets no job although one waits, as another agent of its call got it.",
+        edits=(
+            function(
+                "_take_each",
+                "row_number() over (partition by l.ctid order by r.request) > 1 or l.expires_at",
+                "l.expires_at",
+            ),
+        ),
+        found_by="tests/sql/test_claim_requests.py::"
+        "TestOneJobEach::test_requests_for_the_same_queue_get_different_jobs",
+    ),
+    Mutant(
+        name="many requests for one job each are given what has expired",
+        breaks="An order goes to the broker after its time.",
+        edits=(function("_take_each", " or l.expires_at <= p_now as unsure", " as unsure"),),
+        found_by="tests/sql/test_claim_requests.py::"
+        "TestOneJobEach::test_a_job_that_lapses_leads_to_the_next_one",
+    ),
+    Mutant(
+        name="twins in a call are strangers",
+        breaks="A claim that was asked twice takes two jobs.",
+        edits=(function("_first_apart", " or s.turn > 1 and s.request_id is not null", ""),),
+        found_by="tests/sql/test_claim_requests.py::TestOneJobEach::test_twins_get_the_same_lease",
     ),
 )
