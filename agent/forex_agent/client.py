@@ -132,7 +132,7 @@ class Client:
         content = None if body is None else json.dumps(body, allow_nan=False).encode()
         try:
             async with self._http.request(
-                method, path, data=content, timeout=within, allow_redirects=False
+                method, self.url + path, data=content, timeout=within, allow_redirects=False
             ) as response:
                 text = (await response.read()).decode(errors="replace")
         except TRANSPORT_ERRORS as error:

@@ -35,6 +35,9 @@ async def answering(heard: list[bytes], trust: ssl.SSLContext | None = None) -> 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while head := await reader.readuntil(b"\r\n\r\n"):
             heard.append(head.partition(b"\r\n")[0])
+            if b"/lost" in head:
+                writer.close()
+                return
             writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
 
     def gone(loop: asyncio.AbstractEventLoop, about: dict[str, object]) -> None:
@@ -49,6 +52,31 @@ async def answering(heard: list[bytes], trust: ssl.SSLContext | None = None) -> 
 async def call(url: str) -> list[int]:
     async with Client(url, {"X-Agent-Key": "k"}) as client:
         return [(await client.call("GET", "/a?b=c")).status for _ in range(2)]
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT"])
+def test_a_call_whose_answer_is_lost_is_not_repeated_behind_our_back(method: str) -> None:
+    heard: list[bytes] = []
+
+    async def work() -> None:
+        async with answering(heard) as port, Client(f"http://{HOST}:{port}", {}) as client:
+            await client.call("GET", "/kept")
+            with pytest.raises(Unreachable, match="no answer"):
+                await client.call(method, "/lost?first=1")
+
+    asyncio.run(work())
+    assert heard == [b"GET /kept HTTP/1.1", f"{method} /lost?first=1 HTTP/1.1".encode()]
+
+
+def test_a_service_may_be_below_a_path() -> None:
+    heard: list[bytes] = []
+
+    async def work() -> list[int]:
+        async with answering(heard) as port:
+            return await call(f"http://{HOST}:{port}/below")
+
+    assert asyncio.run(work()) == [200, 200]
+    assert set(heard) == {b"GET /below/a?b=c HTTP/1.1"}
 
 
 @pytest.mark.parametrize(
