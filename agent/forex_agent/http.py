@@ -17,6 +17,7 @@ TRANSPORT_ERRORS = (aiohttp.ClientError, TimeoutError, OSError)
 KEPT_SECONDS = 60.0  # the service closes idle connections on its own; aiohttp notices
 TRANSFER_SECONDS, SILENT_SECONDS = 600.0, 120.0  # of a file, and between two parts of it
 _ENCODINGS = frozenset({"Accept", "Accept-Encoding"})  # answers are short
+_UNSIGNED = frozenset({"Content-Type"})  # a URL may be signed for none
 
 
 def service_session(url: str, headers: Mapping[str, str]) -> aiohttp.ClientSession:
@@ -58,6 +59,7 @@ def transfer_session(url: URL) -> aiohttp.ClientSession:
         timeout=timeout,
         proxy=proxy_for(str(url)),
         requote_redirect_url=False,
+        skip_auto_headers=_UNSIGNED,
     )
 
 
