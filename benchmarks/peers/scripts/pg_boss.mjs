@@ -2,7 +2,7 @@
 import { PgBoss } from "pg-boss";
 import { main, payload, range } from "./contract.mjs";
 
-const CHUNK = 1000;
+const CHUNK = 10_000;
 
 main(["pg-boss", "pg"], (connectionString) => ({
   async open() {
