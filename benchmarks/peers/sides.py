@@ -45,9 +45,10 @@ GRAPHILE = Side(
 PG_BOSS = Side(
     name="pg-boss",
     program="pg_boss.mjs",
-    settings="work() with batchSize 1000, burstWhenBatchFull, polling 0.5 s, queue with notify;"
-    " insert by 10,000",
-    source="its API reference: JobFetchOptions, JobPollingOptions, useListenNotify",
+    settings="work() with batchSize 1000, burstWhenBatchFull, localConcurrency 2, polling 0.5 s,"
+    " queue with notify; insert by 10,000",
+    source="its API reference: JobFetchOptions, JobPollingOptions, WorkConcurrencyOptions,"
+    " useListenNotify",
     left="select from pgboss.job where state < 'completed'",
     ended="select count(*) from pgboss.job where state = 'completed'",
     python=False,
