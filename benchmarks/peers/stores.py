@@ -74,6 +74,8 @@ class Postgres:
             return _when(self._side, looks)
 
     def left(self) -> int:
+        if self._side.left is None:  # `ended` tells
+            return 0
         with self._admin() as admin:
             return _number(admin, f"select count(*) from ({self._side.left}) jobs")
 
