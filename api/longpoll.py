@@ -356,8 +356,8 @@ class LongPoll:
             queues = list(dict.fromkeys(q for place in places for q in place.agent.queues))
             sleeper = Claimer(self._engine.connection, queues=queues, agent_id="api")
             await sleeper.doze(listener, DOZE_SECONDS)
-        for place in places:
-            place.covered = True
+        for place in places:  # of a listener that was taken away meanwhile nothing is left
+            place.covered = listener == self._listener
 
     def _fail(self, batch: Sequence[Waiter], error: Exception) -> None:
         for waiter in batch:
