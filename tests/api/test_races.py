@@ -251,6 +251,8 @@ def test_what_is_asked_for_the_first_time_needs_no_claim_where_nothing_was_annou
             )
 
         waiter = ask(uuid4(), first=True)
+        place = service.longpoll._places[agent.agent_id]
+        await in_thread(until, lambda: place.covered and place.quiet and not waiter.asking)
         job_id = await in_thread(lambda: owner.enqueue(agent_id=str(agent.agent_id)))
         (job,) = await waiter.answer
         assert job.job_id == job_id
