@@ -22,7 +22,7 @@ from uuid import UUID, uuid4
 from api.keys import Agent, digest_of
 from api.longpoll import LONGEST_WAIT, Waiter, patience
 from api.models.jobs import MOST_JOBS
-from api.protocol import Http
+from api.protocol import BEGAN, Http
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
@@ -222,7 +222,7 @@ class Parking(Http):
         waiter = self._end()
         state, app = self.app_state, self.app
         if waiter is not None and not (waiter.answer.done() and waiter.answer.exception()):
-            self.app_state = {**state, BEGUN: waiter}
+            self.app_state = {**state, BEGUN: waiter, BEGAN: self._began}
             self.app = partial(self._handed_over, app, waiter)
         super().data_received(asked.data)
         self.app_state, self.app = state, app

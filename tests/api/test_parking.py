@@ -13,7 +13,7 @@ from uuid import UUID, uuid4
 
 import orjson
 import pytest
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn import Config
 from uvicorn.server import ServerState
 
@@ -21,6 +21,8 @@ from api.embedded import EmbeddedValkey
 from api.keys import Agent as KnownAgent
 from api.keys import digest_of
 from api.longpoll import LongPoll
+from api.metrics import Metrics
+from api.middleware import AccessLog
 from api.parking import LONGEST_HEAD, Parking, read
 from tests.api.world import PATIENCE, Agent, Service, User, serving, until
 
@@ -218,7 +220,13 @@ def test_a_job_for_a_key_that_ended_while_it_waited_waits_again(owner: User, age
 
 
 class Transport(asyncio.Transport):
-    """A client's end that takes nothing."""
+    """A client's end that nobody reads from."""
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Keep nothing."""
+
+    def close(self) -> None:
+        """Stay."""
 
     def is_closing(self) -> bool:
         return False
@@ -228,7 +236,7 @@ async def nobody(scope: Scope, receive: Receive, send: Send) -> None:
     """Answer nothing."""
 
 
-async def connection_of_agents() -> Parking:
+async def connection_of_agents(app: ASGIApp = nobody) -> Parking:
     """Return a connection to a service that knows every key."""
     agent = KnownAgent(AGENT_ID, uuid4(), ("any",))
     service = SimpleNamespace(
@@ -236,7 +244,7 @@ async def connection_of_agents() -> Parking:
         presence=SimpleNamespace(seen=lambda _: None),
         longpoll=LongPoll(None),  # type: ignore[arg-type]
     )
-    made = Parking(Config(nobody), ServerState(), {"service": service})
+    made = Parking(Config(app, proxy_headers=False), ServerState(), {"service": service})
     made.connection_made(Transport())
     return made
 
@@ -250,6 +258,19 @@ def test_who_does_not_read_gets_no_answers_that_heap_up() -> None:
         other = await connection_of_agents()
         other.data_received(head())
         assert other.cycle is None
+
+    asyncio.run(run())
+
+
+def test_the_time_that_a_poll_waited_counts_when_a_job_comes() -> None:
+    async def run() -> None:
+        metrics = Metrics()
+        connection = await connection_of_agents(AccessLog(nobody, metrics))
+        connection.data_received(head())
+        connection._began -= 1000
+        connection.shutdown()  # so it goes on
+        await asyncio.gather(*connection.tasks)
+        assert metrics.seconds["-"] >= 1000
 
     asyncio.run(run())
 
