@@ -31,7 +31,7 @@ async def next_job(call: Call) -> models.AgentJob | models.AgentJobs | models.No
     query: models.NextQuery = call.query
     state = call.request.scope["state"]
     client: Client = state[CLIENT]
-    begun: Waiter | None = state.get(parking.BEGUN)
+    begun: Waiter | None = state.pop(parking.BEGUN, None)
     until = begun.until if begun else time.monotonic() + patience(query.wait)
     while True:
         waiter = begun or call.service.longpoll.poll(

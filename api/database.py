@@ -19,6 +19,8 @@ from psycopg.rows import args_row
 from psycopg.types.json import set_json_loads
 from psycopg_pool import AsyncConnectionPool
 
+from jobengine._pool import defaults
+
 Connection: TypeAlias = AsyncConnection[Any]
 Pool: TypeAlias = AsyncConnectionPool[Connection]
 R = TypeVar("R")
@@ -69,7 +71,8 @@ def create_pool(url: str, size: int) -> Pool:
     """Return a pool that holds no connection before it is opened."""
     return WarmPool(
         url,
-        kwargs={"autocommit": True, "application_name": "api"},
+        # One that rests among the idle for hours may lose its server without a word.
+        kwargs={"autocommit": True, **defaults(url, application_name="api")},
         min_size=2,
         max_size=size,
         timeout=POOL_TIMEOUT,

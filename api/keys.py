@@ -186,7 +186,7 @@ class AgentKeys:
         """
         if not key or len(key.encode()) > LONGEST_KEY:
             raise self._failed(agent_id, address)
-        if agent_id not in self._known and (wait := self._failures.wait(address)):
+        if wait := self.barred(agent_id, address):
             raise Problem("too_many_failed_keys", retry_after=wait)
         digest = digest_of(key)
         known = await self._load(agent_id)
@@ -198,6 +198,10 @@ class AgentKeys:
         if _revoked(known):
             raise Problem("agent_key_revoked")
         return known.agent
+
+    def barred(self, agent_id: UUID, address: str) -> int:
+        """Return how many seconds this address hears nothing of an agent not known here; or 0."""
+        return 0 if agent_id in self._known else self._failures.wait(address)
 
     def _failed(self, agent_id: UUID, address: str, digest: bytes | None = None) -> Problem:
         wait = max(self._failures.add(address), self._failures.add(str(agent_id)))

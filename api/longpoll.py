@@ -38,6 +38,7 @@ from jobengine.records import Job
 log = logging.getLogger("api.longpoll")
 
 BATCH = 200  # agents that one claim asks for
+MOST_CLAIMED = 1000  # jobs that one claim may bring; with its last agent's more
 LONGEST_WAIT = 30.0  # seconds that a poll may last
 LOOKS = 20  # each second another one of so many parts of the agents is looked at
 LOOK_PAUSE = 1.0
@@ -265,11 +266,13 @@ class LongPoll:
     def _batch(self) -> list[Waiter]:
         """Take who is due, BATCH at most."""
         batch: list[Waiter] = []
-        while self._due and len(batch) < BATCH:
+        jobs = 0
+        while self._due and len(batch) < BATCH and jobs < MOST_CLAIMED:
             agent_id = next(iter(self._due))
             del self._due[agent_id]
             if waiter := self._places[agent_id].waiter:
                 batch.append(waiter)
+                jobs += waiter.most
         if not self._due:
             self._wanted.clear()
         return batch
@@ -356,8 +359,8 @@ class LongPoll:
             queues = list(dict.fromkeys(q for place in places for q in place.agent.queues))
             sleeper = Claimer(self._engine.connection, queues=queues, agent_id="api")
             await sleeper.doze(listener, DOZE_SECONDS)
-        for place in places:
-            place.covered = True
+        for place in places:  # of a listener that was taken away meanwhile nothing is left
+            place.covered = listener == self._listener
 
     def _fail(self, batch: Sequence[Waiter], error: Exception) -> None:
         for waiter in batch:

@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.errors import Problem
 from api.metrics import Metrics
+from api.protocol import BEGAN
 
 access = logging.getLogger("api.access")
 
@@ -49,7 +50,7 @@ class AccessLog:
             await self._app(scope, receive, send)
             return
         record = scope[RECORD] = Record(_request_id(scope))
-        began = time.monotonic()
+        began = scope.get("state", {}).get(BEGAN) or time.monotonic()
 
         async def noting(message: Message) -> None:
             if message["type"] == "http.response.start":

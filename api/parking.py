@@ -15,20 +15,22 @@ import asyncio
 import re
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
 from api.keys import Agent, digest_of
 from api.longpoll import LONGEST_WAIT, Waiter, patience
 from api.models.jobs import MOST_JOBS
-from api.protocol import Http
+from api.protocol import BEGAN, Http
 
 if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Receive, Scope, Send
     from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
     from api.service import Service
 
-BEGUN = "begun"  # in the state of a request: the poll that was begun here for it
+BEGUN = "begun"  # in the state of a request: the poll that was begun here; who takes it ends it
 ROUTE = "/api/v1/agents/{agent_id}/jobs/next"
 LONGEST_HEAD = 4096  # bytes; a longer one goes the ordinary way
 
@@ -120,7 +122,7 @@ class Parking(Http):
     def data_received(self, data: bytes) -> None:
         if self._asked is not None:  # it speaks before it was answered
             self._go_on()
-        elif self._between():
+        elif self._between() and not self.flow.write_paused:  # else its answers would heap up
             asked = self._last if self._last and self._last.data == data else read(data)
             if asked is not None:
                 self._park(asked)
@@ -163,6 +165,9 @@ class Parking(Http):
         agent = self._service.keys.known(asked.agent_id, asked.digest)
         if agent is not None:
             self._wait(asked, agent)
+            return
+        if self.client and self._service.keys.barred(asked.agent_id, self.client[0]):
+            self._go_on()
             return
         learned = self._service.keys.learn(asked.agent_id)
         learned.add_done_callback(lambda _: self._learned(asked))
@@ -215,11 +220,22 @@ class Parking(Http):
         asked = self._asked
         assert asked is not None
         waiter = self._end()
-        state = self.app_state
+        state, app = self.app_state, self.app
         if waiter is not None and not (waiter.answer.done() and waiter.answer.exception()):
-            self.app_state = {**state, BEGUN: waiter}
+            self.app_state = {**state, BEGUN: waiter, BEGAN: self._began}
+            self.app = partial(self._handed_over, app, waiter)
         super().data_received(asked.data)
-        self.app_state = state
+        self.app_state, self.app = state, app
+
+    async def _handed_over(
+        self, app: ASGIApp, waiter: Waiter, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        """Answer; a poll that no endpoint took, its key being refused, gives its jobs back."""
+        try:
+            await app(scope, receive, send)
+        finally:
+            if BEGUN in scope["state"]:
+                await self._service.longpoll.leave(waiter)
 
     def _say_no_jobs(self) -> None:
         self._end()

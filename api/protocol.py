@@ -12,6 +12,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 HEAD_BYTES = 64 * 1024
 CLIENT = "client"  # in the state of each request
+BEGAN = "began"  # there too, if it waited before: since when, by the monotonic clock
 
 
 @dataclass(slots=True)

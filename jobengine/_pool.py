@@ -21,7 +21,7 @@ _OPENED_WITHIN = 10.0
 _RECONNECT_FOR = 2.0
 # A server that vanished without a word (power, NAT, an address that moved) is noticed after about
 # a minute, where TCP's own defaults are two hours. What the URL says goes first.
-_DEFAULTS = {
+_DEFAULTS: dict[str, str | int] = {
     "application_name": "jobengine",
     "keepalives_idle": 30,
     "keepalives_interval": 10,
@@ -34,12 +34,6 @@ def make_pool(
     url: str, *, min_size: int, max_size: int, prepare_threshold: int | None
 ) -> AsyncConnectionPool[Any]:
     """Return the pool, closed; `InvalidArgument` where the URL is none."""
-    try:
-        given = conninfo_to_dict(url)
-    except psycopg.ProgrammingError as error:
-        rule = f"a URL or connection string of libpq: {error}".strip()
-        raise InvalidArgument("database", rule) from error
-    defaults = {name: value for name, value in _DEFAULTS.items() if name not in given}
     return AsyncConnectionPool(
         url,
         min_size=min_size,
@@ -48,8 +42,21 @@ def make_pool(
         configure=_configure,
         reconnect_timeout=_RECONNECT_FOR,
         reconnect_failed=AsyncConnectionPool.check,
-        kwargs={"autocommit": True, "prepare_threshold": prepare_threshold, **defaults},
+        kwargs={"autocommit": True, "prepare_threshold": prepare_threshold, **defaults(url)},
     )
+
+
+def defaults(url: str, **other: str) -> dict[str, str | int]:
+    """Return what a connection has that the URL does not say; `InvalidArgument` where it is none.
+
+    Others go before the library's own.
+    """
+    try:
+        given = conninfo_to_dict(url)
+    except psycopg.ProgrammingError as error:
+        rule = f"a URL or connection string of libpq: {error}".strip()
+        raise InvalidArgument("database", rule) from error
+    return {name: value for name, value in {**_DEFAULTS, **other}.items() if name not in given}
 
 
 async def open_pool(pool: AsyncConnectionPool[Any]) -> None:

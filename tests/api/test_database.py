@@ -41,6 +41,16 @@ def test_the_connection_that_came_back_last_is_given_out_first(platform_url: str
     with_pool(platform_url, work)
 
 
+def test_a_server_that_vanishes_is_noticed_by_who_rests(platform_url: str) -> None:
+    async def work(pool: Pool) -> None:
+        async with pool.connection() as conn:
+            found = conn.info.get_parameters()
+        assert {"keepalives_idle", "tcp_user_timeout"} <= found.keys()
+        assert found["application_name"] == "api"
+
+    with_pool(platform_url, work)
+
+
 def test_a_transaction_is_its_users_until_it_ends(platform_url: str) -> None:
     async def work(pool: Pool) -> None:
         for _ in range(10):  # beyond what it takes a driver to prepare a statement

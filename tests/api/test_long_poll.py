@@ -14,6 +14,9 @@ import httpx
 import pytest
 
 from api.embedded import EmbeddedValkey
+from api.keys import Agent as KnownAgent
+from api.longpoll import LongPoll
+from api.models.jobs import MOST_JOBS
 from tests.api.world import PATIENCE, Agent, User, serving, until
 
 CROWD = 200
@@ -54,6 +57,17 @@ async def until_waiting(http: httpx.AsyncClient, polls: int) -> None:
     async with asyncio.timeout(PATIENCE):
         while f"api_polls_waiting {polls}" not in (await http.get("/metrics")).text:
             pass
+
+
+def test_a_claim_does_not_bring_all_the_jobs_that_all_who_wait_would_take() -> None:
+    async def batches() -> list[int]:
+        polls = LongPoll(None)  # type: ignore[arg-type]
+        for _ in range(CROWD):
+            known = KnownAgent(uuid4(), uuid4(), ("any",))
+            polls.poll(known, seconds=30, request_id=None, most=MOST_JOBS)
+        return [sum(w.most for w in polls._batch()) for _ in range(CROWD * MOST_JOBS // 1000)]
+
+    assert asyncio.run(batches()) == [1000] * 20
 
 
 def test_a_job_for_anybody_goes_to_one_of_those_who_wait(owner: User) -> None:

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import SimpleNamespace
 from urllib.parse import urlsplit
 from uuid import UUID, uuid4
 
 import orjson
 import pytest
+from starlette.types import ASGIApp, Receive, Scope, Send
+from uvicorn import Config
+from uvicorn.server import ServerState
 
 from api.embedded import EmbeddedValkey
+from api.keys import Agent as KnownAgent
 from api.keys import digest_of
-from api.parking import LONGEST_HEAD, read
+from api.longpoll import LongPoll
+from api.metrics import Metrics
+from api.middleware import AccessLog
+from api.parking import LONGEST_HEAD, Parking, read
 from tests.api.world import PATIENCE, Agent, Service, User, serving, until
 
 AGENT_ID = UUID("0190b6a0-0000-7000-8000-000000000001")
@@ -189,6 +198,81 @@ def test_a_revoked_agent_is_answered_and_then_refused(owner: User) -> None:
         connection.say(asks(agent))
         status, _, body = connection.answer()
         assert (status, body["code"]) == (401, "agent_key_revoked")  # type: ignore[index]
+
+
+def test_a_job_for_a_key_that_ended_while_it_waited_waits_again(owner: User, agent: Agent) -> None:
+    ended = "select from mt5_agents where id = %s and previous_key_until < now()"
+    agent.service.rows(
+        "update mt5_agents set pairing_key_digest = %s, previous_key_digest = pairing_key_digest,"
+        " previous_key_until = now() + interval '2 seconds' where id = %s returning id",
+        digest_of(KEY),
+        agent.agent_id,
+    )
+    with connected(agent.service) as connection:
+        connection.say(asks(agent))
+        until(lambda: waiting(agent.service) > 0)
+        until(lambda: bool(agent.service.rows(ended, agent.agent_id)))
+        job_id = owner.enqueue(agent_id=str(agent.agent_id))
+        assert connection.answer()[0] == 401
+    ready = "select lost from jobengine.ready where job_id = %s and lease_epoch = 1"
+    until(lambda: bool(agent.service.rows(ready, job_id)))
+    assert agent.service.rows(ready, job_id) == [{"lost": 0}]  # given back, not run out
+
+
+class Transport(asyncio.Transport):
+    """A client's end that nobody reads from."""
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Keep nothing."""
+
+    def close(self) -> None:
+        """Stay."""
+
+    def is_closing(self) -> bool:
+        return False
+
+
+async def nobody(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer nothing."""
+
+
+async def connection_of_agents(app: ASGIApp = nobody) -> Parking:
+    """Return a connection to a service that knows every key."""
+    agent = KnownAgent(AGENT_ID, uuid4(), ("any",))
+    service = SimpleNamespace(
+        keys=SimpleNamespace(known=lambda *_: agent),
+        presence=SimpleNamespace(seen=lambda _: None),
+        longpoll=LongPoll(None),  # type: ignore[arg-type]
+    )
+    made = Parking(Config(app, proxy_headers=False), ServerState(), {"service": service})
+    made.connection_made(Transport())
+    return made
+
+
+def test_who_does_not_read_gets_no_answers_that_heap_up() -> None:
+    async def run() -> None:
+        connection = await connection_of_agents()
+        connection.pause_writing()
+        connection.data_received(head())
+        assert connection.cycle is not None  # the ordinary way, which waits for the client
+        other = await connection_of_agents()
+        other.data_received(head())
+        assert other.cycle is None
+
+    asyncio.run(run())
+
+
+def test_the_time_that_a_poll_waited_counts_when_a_job_comes() -> None:
+    async def run() -> None:
+        metrics = Metrics()
+        connection = await connection_of_agents(AccessLog(nobody, metrics))
+        connection.data_received(head())
+        connection._began -= 1000
+        connection.shutdown()  # so it goes on
+        await asyncio.gather(*connection.tasks)
+        assert metrics.seconds["-"] >= 1000
+
+    asyncio.run(run())
 
 
 def test_an_older_poll_on_another_connection_is_answered(owner: User, agent: Agent) -> None:

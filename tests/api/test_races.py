@@ -113,6 +113,34 @@ def test_a_begun_job_asked_for_again_stays_begun_when_nobody_waits_for_it(
     assert (job["status"], job["lease_epoch"]) == ("running", begun["lease_epoch"])
 
 
+def test_who_goes_to_sleep_while_the_sleepers_are_renewed_is_among_them(
+    owner: User, agent: Agent, inside: Inside
+) -> None:
+    asleep = "select from jobengine.waiting where queue = %s"
+    blocked = (
+        "select from pg_locks where relation = 'jobengine.waiting'::regclass and not granted"
+        " having count(*) >= %s"
+    )
+
+    async def work(service: Service) -> None:
+        places = service.longpoll._places
+        other = await let_in(service, await in_thread(owner.pair))
+        service.longpoll.poll(other, seconds=30, request_id=None)
+        await in_thread(until, lambda: places[other.agent_id].covered)
+        holder = await let_in(service, agent)
+        with psycopg.connect(agent.service.database_url) as conn:
+            conn.execute("lock table jobengine.waiting in exclusive mode")
+            service.longpoll.poll(holder, seconds=30, request_id=None)
+            await in_thread(until, lambda: bool(agent.service.rows(blocked, 1)))
+            renewal = asyncio.create_task(service.longpoll._write_sleepers())
+            await in_thread(until, lambda: bool(agent.service.rows(blocked, 2)))
+        await renewal
+        await in_thread(until, lambda: places[holder.agent_id].covered)
+        assert agent.service.rows(asleep, f"agent/{agent.agent_id}")
+
+    inside(work)
+
+
 def test_revoking_ends_the_waiting_poll_in_every_process(
     owner: User, agent: Agent, inside: Inside
 ) -> None:
@@ -223,6 +251,8 @@ def test_what_is_asked_for_the_first_time_needs_no_claim_where_nothing_was_annou
             )
 
         waiter = ask(uuid4(), first=True)
+        place = service.longpoll._places[agent.agent_id]
+        await in_thread(until, lambda: place.covered and place.quiet and not waiter.asking)
         job_id = await in_thread(lambda: owner.enqueue(agent_id=str(agent.agent_id)))
         (job,) = await waiter.answer
         assert job.job_id == job_id

@@ -15,6 +15,7 @@ create or replace function public._gate(
 ) returns text
 language plpgsql
 set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
 as $$
 declare
     v_limits record;
@@ -39,9 +40,13 @@ begin
     end if;
     v_since := public._now() - interval '60 seconds';
     if v_limits.max_orders_per_minute is not null and v_limits.max_orders_per_minute <= (
-            select count(*) from public.trade_events e    -- a close has no side, and is never too many
-            where e.user_id = p_user_id and e.event = 'requested' and e.side is not null
-              and e.occurred_at > v_since) then
+            select count(*)
+            from (
+                select e.event, e.side from public.trade_events e
+                where e.user_id = p_user_id and e.occurred_at > v_since
+                offset 0    -- the index of all orders that the user ever made may not come into question
+            ) e
+            where e.event = 'requested' and e.side is not null) then    -- a close has no side, and is never too many
         return 'rate_limited';
     end if;
     if v_limits.max_open_positions is not null then

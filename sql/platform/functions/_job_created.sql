@@ -10,6 +10,7 @@ create or replace function public._job_created(
 ) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
 as $$
 declare
     v_parent_id uuid := (p_meta ->> 'parent_id')::uuid;

@@ -10,6 +10,7 @@ create or replace function public._note_account(p_user_id uuid, p_broker_connect
 returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
 as $$
 declare
     v_now timestamptz := public._now();

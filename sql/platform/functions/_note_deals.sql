@@ -12,6 +12,7 @@ create or replace function public._note_deals(
 ) returns integer
 language plpgsql
 set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
 as $$
 declare
     v_noted integer;

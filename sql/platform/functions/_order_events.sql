@@ -14,6 +14,7 @@
 create or replace function public._order_events(p_jobs jobengine.settled_job[]) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
 set plan_cache_mode = force_generic_plan
 as $$
 declare

@@ -9,6 +9,7 @@ create or replace function public._order_step(p_event text, p_job_id uuid, p_lea
 returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
 as $$
 begin
     insert into public.trade_events (

@@ -9,6 +9,9 @@
 create or replace function public._settle_closing(p_jobs jobengine.settled_job[]) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
 as $$
 declare
     v_now timestamptz := public._now();

@@ -11,6 +11,7 @@ returns table (received integer, new integer, resolved integer)
 language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
 set plan_cache_mode = force_generic_plan
 as $$
 declare

@@ -11,6 +11,9 @@ create or replace function public.settle_trade(p_jobs jobengine.settled_job[]) r
 language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
 set plan_cache_mode = force_generic_plan
 as $$
 declare

@@ -1,0 +1,111 @@
+"""Plans are kept (`force_generic_plan`): what has grown since, or is large, is not walked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.sql.platform.helpers import Db, User, call, finish, new_trader
+from tests.sql.platform.trading import FILL, alive, order, report, sent
+
+TABLES = ("trade_events", "tv_signals", "account_snapshots", "broker_connections", "mt5_agents")
+SMALL, GROWN = 30, 3000
+MOST = 60  # rows of a table that one call may read
+ACCOUNT = {"balance": 1, "equity": 1, "open_positions": 1}
+
+
+def traded(db: Db, user: User, orders: int) -> None:
+    """Let the user have traded for years: of an order more than its `requested` is on record."""
+    db.execute(
+        "insert into public.trade_events"
+        " (user_id, broker_connection_id, job_id, event, side, occurred_at)"
+        " select %s, %s, (lpad(to_hex(n), 8, '0') || '-0000-7000-8000-000000000000')::uuid, e,"
+        " 'buy', now() - (%s + 1 - n) * interval '1 hour'"
+        " from generate_series(1, %s) n, unnest(array['requested', 'claimed', 'sent', 'filled']) e"
+        " order by n",
+        (user.id, user.account, orders, orders),
+    )
+
+
+def signalled(db: Db, user: User, signals: int) -> None:
+    db.execute(
+        "with strategy as (insert into public.tv_strategies (user_id, name, webhook_secret)"
+        " values (%s, 's', gen_random_uuid()::text) returning id, user_id)"
+        " insert into public.tv_signals"
+        " (user_id, strategy_id, status, action, symbol, raw_payload)"
+        " select s.user_id, s.id, 'executed', 'buy', 'EURUSD', '{}'"
+        " from strategy s, generate_series(1, %s)",
+        (user.id, signals),
+    )
+
+
+def watched(db: Db, user: User, minutes: int) -> None:
+    """Let the account have been reported each minute until now."""
+    db.execute(
+        "insert into public.account_snapshots"
+        " (user_id, broker_connection_id, balance, equity, taken_at)"
+        " select %s, %s, 1, 1, now() - n * interval '1 minute' from generate_series(1, %s) n",
+        (user.id, user.account, minutes),
+    )
+
+
+def grow(db: Db, user: User, size: int) -> None:
+    traded(db, user, size)
+    signalled(db, user, size)
+    watched(db, user, size)
+
+
+def analyze(db: Db) -> None:
+    for table in TABLES:
+        db.execute(f"analyze public.{table}".encode())
+
+
+def filled(db: Db, user: User) -> None:
+    job = sent(db, user)
+    db.execute("reset role")
+    assert finish(db, job, "completed", {**FILL, "deal_id": str(job["id"])}) == "ok"
+
+
+CALLS: dict[str, Callable[[Db, User], object]] = {
+    "order": order,
+    "fill": filled,
+    "report": lambda db, user: report(db, user.agent, account=ACCOUNT),
+}
+
+
+def read(db: Db) -> dict[str, int]:
+    """Return how many rows this transaction has read of each table."""
+    db.execute("reset role")
+    found = db.execute(
+        "select relname, seq_tup_read + coalesce(idx_tup_fetch, 0) as rows"
+        " from pg_stat_xact_user_tables where relname = any (%s)",
+        (list(TABLES),),
+    ).fetchall()
+    return {one["relname"]: one["rows"] for one in found}
+
+
+def excess(db: Db, user: User, name: str) -> list[str]:
+    with db.transaction():
+        before = read(db)
+        CALLS[name](db, user)
+        after = read(db)
+    many = {table: rows - before.get(table, 0) for table, rows in after.items()}
+    return [f"{name}: {rows} rows of {table}" for table, rows in many.items() if rows > MOST]
+
+
+@pytest.mark.parametrize("analyzed", [("small",), ("large",), ("small", "large")], ids="-".join)
+def test_no_kept_plan_walks_a_table(pdb: Db, analyzed: tuple[str, ...]) -> None:
+    user = new_trader(pdb)
+    alive(pdb, user.agent)
+    call(pdb, "settings_update", user=user.id, changes={"max_orders_per_minute": 100})
+    grow(pdb, user, SMALL)
+    if "small" in analyzed:
+        analyze(pdb)
+    for _ in range(7):  # beyond what it takes a session to keep a plan
+        for work in CALLS.values():
+            work(pdb, user)
+    grow(pdb, user, GROWN)
+    if "large" in analyzed:
+        analyze(pdb)
+    assert [found for name in CALLS for found in excess(pdb, user, name)] == []
