@@ -24,6 +24,8 @@ from jobengine.records import Enqueued, Extended, Finished, Job, Released, Start
 FEW = 100
 _REQUESTS = 100
 _CLAIMED_AT_ONCE = 1000
+# Arguments of a call that no item may lack: where all do, the SQL function says so.
+_LEASES: dict[str, None] = {"job_ids": None, "lease_epochs": None}
 # Records are frozen; these are new, and nobody else has seen them. `replace` makes another one,
 # which takes ten times as long.
 _set = object.__setattr__
@@ -54,10 +56,12 @@ class Sharing:
         """Nothing is connected before the first call."""
         self._connect = connect
         self.enqueue: Coalescer[Elements, Enqueued] = self._of(calls.enqueue, job_types=None)
-        self.start: Coalescer[Elements, Started] = self._of(calls.start)
-        self.extend: Coalescer[Elements, Extended] = self._of(calls.extend)
-        self.finish: Coalescer[Elements, Finished] = self._of(calls.finish, outcomes=None)
-        self.release: Coalescer[Elements, Released] = self._of(calls.release)
+        self.start: Coalescer[Elements, Started] = self._of(calls.start, **_LEASES)
+        self.extend: Coalescer[Elements, Extended] = self._of(calls.extend, **_LEASES)
+        self.finish: Coalescer[Elements, Finished] = self._of(
+            calls.finish, **_LEASES, outcomes=None
+        )
+        self.release: Coalescer[Elements, Released] = self._of(calls.release, **_LEASES)
         self.claim: Coalescer[Request, Sequence[Job]] = Coalescer(
             self._claim,
             blame=blame,
@@ -102,11 +106,14 @@ def blame(error: Exception) -> Blame:
     """Say whose doing it is that a shared statement failed.
 
     The server has done nothing when it names an item, or otherwise refuses a statement. What never
-    came to the server, or whose answer never came, is nobody's doing.
+    came to the server, or whose answer never came, is nobody's doing. A statement that took longer
+    than the program allows may have waited for what one of them wanted.
     """
     cause = error.__cause__
     if not isinstance(cause, psycopg.Error) or cause.sqlstate is None:
         return "everybody"
+    if isinstance(cause, psycopg.errors.QueryCanceled):
+        return "somebody"
     if isinstance(error, EngineUnavailable | NotInstalled):
         return "everybody"
     item = errors.item_of(cause)

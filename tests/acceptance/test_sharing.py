@@ -18,6 +18,8 @@ from jobengine import (
     Report,
     UnknownJobType,
 )
+from jobengine._sharing import blame
+from jobengine.errors import translated
 from tests.acceptance.world import (
     PATIENCE,
     Db,
@@ -168,6 +170,15 @@ async def test_a_bad_report_or_request_is_refused_alone(db: Db, database_url: st
         assert [(e.field, e.item) for e in claims[1:3]] == [("limit", 1)] * 2
         assert isinstance(claims[3], EngineError)
         assert [len(jobs) for jobs in (claims[0], claims[4])] == [1, 1]
+
+
+@pytest.mark.parametrize(
+    "code, whose", [("57014", "somebody"), ("55P03", "somebody"), ("57P01", "everybody")]
+)
+def test_a_statement_that_took_too_long_is_somebodys_doing(db: Db, code: str, whose: str) -> None:
+    with pytest.raises(EngineError) as caught, translated():
+        db.execute(f"do $$ begin raise exception using errcode = '{code}'; end $$".encode())
+    assert blame(caught.value) == whose
 
 
 @pytest.mark.parametrize("again, verdict", [("completed", "duplicate"), ("rejected", "conflict")])
