@@ -47,7 +47,8 @@ class Coalescer(Generic[Item, Answer]):
     """Calls that share statements; a call is one or more items, done together.
 
     `blame` says whose doing an error of a shared statement is; `weigh` how much an item counts
-    towards `max_weight`. Neither is asked for a caller that is alone.
+    towards `max_weight`. Neither is asked for a caller that is alone. `unwanted` is given the items
+    and answers of a caller who went while its statement, which it shared, was under way.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class Coalescer(Generic[Item, Answer]):
         max_items: int = 1000,
         weigh: Callable[[Item], int] | None = None,
         max_weight: int = 1024 * 1024,
+        unwanted: Callable[[Sequence[Item], Sequence[Answer]], None] = lambda *_: None,
     ) -> None:
         """At most `at_once` statements are under way, unless they keep others waiting for long."""
         self._send = send
@@ -67,6 +69,7 @@ class Coalescer(Generic[Item, Answer]):
         self._max_items = max_items
         self._weigh = weigh
         self._max_weight = max_weight
+        self._unwanted = unwanted
         self._under_way = 0
         self._queue: deque[_Call[Item, Answer]] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -93,6 +96,8 @@ class Coalescer(Generic[Item, Answer]):
             return await call.answers
         except asyncio.CancelledError:
             call.leave()
+            if (answers := call.answered) is not None:
+                self._unwanted(items, answers)
             raise
 
     def _weight(self, items: Sequence[Item]) -> int:
@@ -160,7 +165,7 @@ class Coalescer(Generic[Item, Answer]):
                 if not calls:
                     return
             else:
-                _deliver(calls, answers)
+                self._deliver(calls, answers)
                 return
         self._apart(calls)
 
@@ -198,7 +203,16 @@ class Coalescer(Generic[Item, Answer]):
         except Exception as error:  # noqa: BLE001 - whatever it is, the caller gets it
             _fail([call], error)
         else:
-            _deliver([call], answers)
+            self._deliver([call], answers)
+
+    def _deliver(self, calls: Sequence[_Call[Item, Answer]], answers: Sequence[Answer]) -> None:
+        end = 0
+        for call in calls:
+            start, end = end, end + len(call.items)
+            if call.answers.done():
+                self._unwanted(call.items, answers[start:end])
+            else:
+                call.answers.set_result(answers[start:end])
 
     def _watch(self) -> None:
         """See to it that who queues does not wait for a statement that waits."""
@@ -226,20 +240,17 @@ class _Call(Generic[Item, Answer]):
         self.task: asyncio.Task[None] | None = None
         self.together: Sequence[_Call[Item, Answer]] = ()
 
+    @property
+    def answered(self) -> Sequence[Answer] | None:
+        """The answers, if there are any; an error counts as seen, or asyncio would report it."""
+        if self.answers.cancelled() or self.answers.exception() is not None:
+            return None
+        return self.answers.result()
+
     def leave(self) -> None:
         """The caller is gone; a statement that nobody waits for any more is cancelled."""
-        if not self.answers.cancelled():
-            self.answers.exception()  # or asyncio would report that nobody saw it
         if self.task is not None and all(call.answers.done() for call in self.together):
             self.task.cancel()
-
-
-def _deliver(calls: Sequence[_Call[Item, Answer]], answers: Sequence[Answer]) -> None:
-    end = 0
-    for call in calls:
-        start, end = end, end + len(call.items)
-        if not call.answers.done():
-            call.answers.set_result(answers[start:end])
 
 
 def _fail(calls: Sequence[_Call[Item, Answer]], error: Exception) -> None:

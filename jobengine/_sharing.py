@@ -6,6 +6,8 @@ by a transaction of somebody's, which perhaps waits for another of these calls, 
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -14,10 +16,10 @@ from typing import Protocol, TypeVar
 import psycopg
 
 from jobengine import _db, calls, errors
-from jobengine._arguments import Elements, together
+from jobengine._arguments import Elements, lease_elements, together
 from jobengine._coalescing import Blame, Coalescer
 from jobengine.claimer import Connect
-from jobengine.errors import EngineUnavailable, NotInstalled
+from jobengine.errors import EngineError, EngineUnavailable, NotInstalled
 from jobengine.records import Enqueued, Extended, Finished, Job, Released, Started
 
 # A call with more items than that has a statement of its own: it gains nothing by sharing one.
@@ -43,10 +45,11 @@ N = TypeVar("N", bound=Numbered)
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request of `claim`, as JSON, and how many jobs it may bring."""
+    """A request of `claim`, as JSON, how many jobs it may bring, and whether it has an id."""
 
     text: bytes
     limit: int
+    repeatable: bool
 
 
 class Sharing:
@@ -55,6 +58,7 @@ class Sharing:
     def __init__(self, connect: Connect) -> None:
         """Nothing is connected before the first call."""
         self._connect = connect
+        self._tasks: set[asyncio.Task[None]] = set()
         self.enqueue: Coalescer[Elements, Enqueued] = self._of(calls.enqueue, job_types=None)
         self.start: Coalescer[Elements, Started] = self._of(calls.start, **_LEASES)
         self.extend: Coalescer[Elements, Extended] = self._of(calls.extend, **_LEASES)
@@ -68,6 +72,7 @@ class Sharing:
             max_items=_REQUESTS,
             weigh=_most,
             max_weight=_CLAIMED_AT_ONCE,
+            unwanted=self._give_back,
         )
 
     def _of(
@@ -100,6 +105,23 @@ class Sharing:
             answers[job.request - 1].append(job)
             _set(job, "request", 1)
         return answers
+
+    def _give_back(self, requests: Sequence[Request], answers: Sequence[Sequence[Job]]) -> None:
+        """Release what was claimed for a caller who has gone, unless it may ask for it again."""
+        jobs = [
+            job
+            for request, brought in zip(requests, answers, strict=True)
+            if not request.repeatable
+            for job in brought
+        ]
+        if jobs:
+            task = asyncio.create_task(self._released(jobs))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _released(self, jobs: Sequence[Job]) -> None:
+        with contextlib.suppress(EngineError):  # else the leases run out
+            await self.release(lease_elements(jobs))
 
 
 def blame(error: Exception) -> Blame:

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -82,7 +83,7 @@ class Server:
             gate.set()
 
 
-def coalescer(server: Server, **options: int) -> Coalescer[int, int]:
+def coalescer(server: Server, **options: Any) -> Coalescer[int, int]:
     return Coalescer(server.send, blame=blame, weigh=lambda item: item, **options)
 
 
@@ -225,6 +226,25 @@ async def test_one_who_goes_cancels_nobody_elses_statement() -> None:
     assert await answers(tasks) == [[2], asyncio.CancelledError, [6]]
     assert server.done == [1, 2, 3]
     assert not server.cancelled
+
+
+@pytest.mark.parametrize("answered", [False, True])
+@in_loop
+async def test_what_is_answered_to_one_who_has_gone_is_not_lost(*, answered: bool) -> None:
+    server = Server()
+    unwanted: list[tuple[list[int], list[int]]] = []
+    shared = coalescer(server, unwanted=lambda *what: unwanted.append(what))
+    tasks = await asked(shared, [1], [2], [3, 4])
+    server.gates[0].set()
+    await tasks[0]
+    await asyncio.sleep(0)
+    server.gates[1].set()
+    if answered:
+        await asyncio.sleep(0)
+    assert (len(server.done) == 4) is answered
+    tasks[2].cancel()
+    assert await answers(tasks) == [[2], [4], asyncio.CancelledError]
+    assert unwanted == [([3, 4], [6, 8])]
 
 
 @in_loop
