@@ -11,7 +11,7 @@ caller's items go alone, side by side. So `send` must do all of its items or non
 such a way, and its items must be checked before they are given.
 
 A statement may wait, for a lock that somebody holds: after `PATIENCE` seconds in which none was
-begun, those who queue no longer wait for it, and go beside it.
+begun, nobody waits for it any more: those who queue, and whoever comes, go beside it.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from contextvars import Context
+from functools import partial
 from typing import Any, Generic, Literal, Protocol, TypeAlias, TypeVar
 
 Item = TypeVar("Item")
@@ -70,10 +71,11 @@ class Coalescer(Generic[Item, Answer]):
         self._weigh = weigh
         self._max_weight = max_weight
         self._unwanted = unwanted
-        self._under_way = 0
+        self._under_way: set[int] = set()  # by number
         self._queue: deque[_Call[Item, Answer]] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
         self._begun = 0
+        self._given_up = 0  # up to this number they keep nobody waiting
         self._watching = False
 
     async def __call__(self, items: Sequence[Item]) -> Sequence[Answer]:
@@ -82,13 +84,12 @@ class Coalescer(Generic[Item, Answer]):
         A caller that is cancelled while it queues did nothing; afterwards its items may have been
         done, as with any call that is cancelled.
         """
-        if self._under_way < self._at_once:
-            self._under_way += 1
-            self._begun += 1
+        if self._free:
+            number = self._number()
             try:
                 return await self._send(items, shared=False)
             finally:
-                self._ended()
+                self._ended(number)
         call = _Call[Item, Answer](items, self._weight(items))
         self._queue.append(call)
         self._watch()
@@ -103,17 +104,26 @@ class Coalescer(Generic[Item, Answer]):
     def _weight(self, items: Sequence[Item]) -> int:
         return 0 if self._weigh is None else sum(map(self._weigh, items))
 
-    def _ended(self) -> None:
-        self._under_way -= 1
-        if self._queue and self._under_way < self._at_once:
+    @property
+    def _free(self) -> bool:
+        """Whether one more statement may be under way."""
+        return sum(number > self._given_up for number in self._under_way) < self._at_once
+
+    def _number(self) -> int:
+        """Note that a statement is under way."""
+        self._begun += 1
+        self._under_way.add(self._begun)
+        return self._begun
+
+    def _ended(self, number: int) -> None:
+        self._under_way.discard(number)
+        if self._queue and self._free:
             self._begin()
 
     def _begin(self) -> None:
         """Send what queues, as much as one statement takes."""
         if calls := self._next():
-            self._under_way += 1
-            self._begun += 1
-            self._in_a_task(self._statement(calls), calls, self._ended)
+            self._in_a_task(self._statement(calls), calls, partial(self._ended, self._number()))
 
     def _next(self) -> list[_Call[Item, Answer]]:
         calls: list[_Call[Item, Answer]] = []
@@ -223,6 +233,7 @@ class Coalescer(Generic[Item, Answer]):
     def _look(self, begun: int) -> None:
         self._watching = False
         if self._queue and self._begun == begun:
+            self._given_up = begun
             self._begin()
         if self._queue:
             self._watch()

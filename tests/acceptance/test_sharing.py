@@ -272,7 +272,7 @@ async def test_what_a_caller_claims_who_goes_is_given_back_unless_it_may_ask_aga
         calls = [{"agent_id": f"a{n}", "request_id": request_id} for n in range(3)]
         async with engine.connection():  # the only one
             claims = [asyncio.create_task(engine.claim(["default"], **call)) for call in calls]  # type: ignore[arg-type]
-            await until(lambda: engine._sharing.claim._under_way == 2)
+            await until(lambda: engine._sharing.claim._begun == 2)
             claims[1].cancel()
             await asyncio.wait({claims[1]})
         (first,), gone, (third,) = await outcomes(*claims)

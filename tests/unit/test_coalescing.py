@@ -275,13 +275,16 @@ async def test_one_who_was_alone_and_goes_leaves_the_others_their_turn() -> None
 @in_loop
 async def test_a_statement_that_waits_keeps_nobody_waiting() -> None:
     server = Server()
-    tasks = await asked(coalescer(server), [1], [2], [3])
+    shared = coalescer(server)
+    tasks = await asked(shared, [1], [2], [3])
     await until(lambda: len(server.gates) == 2)  # though the first is still under way
     server.gates[1].set()
     assert await answers(tasks[1:]) == [[4], [6]]
     assert server.statements == [([1], False), ([2, 3], True)]
+    late = await asked(shared, [4], [5])
+    assert server.statements[2:] == [([4], False)]  # at once: nobody waits for the first any more
     server.let()
-    assert await answers(tasks) == [[2], [4], [6]]
+    assert await answers([*tasks, *late]) == [[2], [4], [6], [8], [10]]
 
 
 @in_loop
