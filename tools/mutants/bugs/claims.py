@@ -115,7 +115,7 @@ BUGS = (
                 "where r.request_id is not null order by key) k",
                 "where r.request_id is not null order by md5(r.request::text)) k",
             ),
-            function("claim", "select distinct hashtextextended", "select hashtextextended"),
+            function("claim", "from (select distinct\n", "from (select\n"),
         ),
         found_by="tests/races/test_claim.py::"
         "test_claims_that_repeat_two_requests_in_opposite_order_do_not_deadlock",
@@ -137,10 +137,14 @@ BUGS = (
         edits=(
             function(
                 "_retake",
-                "where w.agent_id = p_agent_id and w.request_id = p_request_id",
-                "where w.request_id = p_request_id",
+                "where w.agent_id = r.agent_id and w.request_id = r.request_id",
+                "where w.request_id = r.request_id",
             ),
-            function("claim", "r.tenant_id, r.agent_id, r.request_id", "r.tenant_id, r.request_id"),
+            function(
+                "claim",
+                "'jobengine', r.tenant_id, r.agent_id, r.request_id",
+                "'jobengine', r.tenant_id, r.request_id",
+            ),
         ),
         found_by="tests/sql/test_claim_requests.py::"
         "TestRepeats::test_another_agent_request_or_tenant_is_no_repeat",

@@ -9,7 +9,9 @@ BUGS = (
         name="finish ignores max_attempts",
         breaks="A job that fails is tried for ever.",
         edits=(
-            function("finish", "            when t.attempt >= t.max_attempts then 'failed'\n", ""),
+            function(
+                "finish", "                when l.attempt >= l.max_attempts then 'failed'\n", ""
+            ),
         ),
         found_by="tests/sql/test_finish.py::test_the_last_of_max_attempts_fails_for_good",
     ),
@@ -40,7 +42,9 @@ BUGS = (
     Mutant(
         name="a rejected job is tried again",
         breaks="What the handler knows to be hopeless is done five times.",
-        edits=(function("finish", "            when t.outcome = 'rejected' then 'failed'\n", ""),),
+        edits=(
+            function("finish", "                when i.outcome = 'rejected' then 'failed'\n", ""),
+        ),
         found_by="tests/sql/test_finish.py::test_an_outcome_leads_to_its_status",
     ),
     Mutant(
@@ -49,8 +53,8 @@ BUGS = (
         edits=(
             function(
                 "finish",
-                "            when t.started_at is not null and t.delivery = 'at_most_once'"
-                " then t.outcome    -- failed or unknown\n",
+                "                when l.started_at is not null and l.delivery = 'at_most_once'"
+                " then i.outcome    -- failed or unknown\n",
                 "",
             ),
         ),
@@ -62,8 +66,8 @@ BUGS = (
         edits=(
             function(
                 "finish",
-                "            when t.cancel_reason is not null then 'cancelled'\n            else",
-                "            else",
+                "                when l.cancel_reason is not null then 'cancelled'\n",
+                "",
             ),
         ),
         found_by="tests/sql/test_finish.py::test_an_outcome_leads_to_its_status",
@@ -210,9 +214,9 @@ BUGS = (
         edits=(
             function(
                 "_end",
-                "    left join unnest(v_unsettled) u on u.job_id = e.job_id;\n    delete",
+                "    left join unnest(v_unsettled) u on u.job_id = e.job_id;\n    if",
                 "    left join unnest(v_unsettled) u on u.job_id = e.job_id\n"
-                "    on conflict (job_id) do nothing;\n    delete",
+                "    on conflict (job_id) do nothing;\n    if",
             ),
         ),
         found_by="tests/sql/test_finish.py::test_a_second_end_is_impossible",

@@ -91,9 +91,7 @@ BUGS = (
     Mutant(
         name="ids of a call do not ascend",
         breaks="Jobs of one call run in another order than they were given.",
-        edits=(
-            function("_job_ids", "lpad(to_hex(n), 5, '0')", "lpad(to_hex(p_count - n), 5, '0')"),
-        ),
+        edits=(function("_job_ids", "to_hex(1048576 + n)", "to_hex(1048576 + p_count - n)"),),
         found_by="tests/sql/test_job_ids.py::test_ids_of_one_call_ascend_in_the_order_given",
     ),
 )
