@@ -28,6 +28,7 @@ _SECONDS = (
 )
 # How often a worker asks whether all processes together are done; one that is alone need not ask.
 _ASK_EVERY = 0.005
+_PATIENCE = 60.0  # for the others: one that failed before must not leave them waiting for ever
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +99,7 @@ async def drain(plan: Plan, place: int = 0) -> dict[str, float]:
             worker.handles_batch("noop", size=plan.batch)(tally.noops)
         else:
             worker.handles("noop")(tally.noop)
-        _ready.wait()
+        _ready.wait(_PATIENCE)
         gc.freeze()  # as `jobengine work` does
         cpu = time.process_time()
         async with asyncio.TaskGroup() as together:

@@ -7,8 +7,7 @@ import logging
 import time
 from collections.abc import Sequence
 
-from jobengine import calls, logs
-from jobengine._arguments import ended_arguments
+from jobengine import logs
 from jobengine._book import Book, HeldJob
 from jobengine._retrying import persistently
 from jobengine.engine import JobEngine
@@ -88,9 +87,7 @@ class Reporter:
         """Finish; a report that breaks a rule is replaced by one that says so."""
         while True:
             try:
-                arguments = ended_arguments(reports)
-                async with self._engine.connection() as conn:
-                    return await calls.finish(conn, **arguments)
+                return await self._engine.finish_own(reports)
             except InvalidArgument as error:
                 if error.item is None:
                     raise

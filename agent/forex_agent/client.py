@@ -29,6 +29,7 @@ log = logging.getLogger("forex_agent.client")
 
 CALL_SECONDS = 20.0  # a call without a wait of its own; slower is taken for lost
 WAIT_MARGIN_SECONDS = 15.0  # on top of what a long-poll waits
+SLOWEST_BYTES = 8_000  # a second; a report of 10,000 candles has a megabyte
 LONGEST_RETRY_AFTER = 300.0
 _TRY_AGAIN = frozenset({408, 425, 429})  # and all from 500 on
 
@@ -113,9 +114,9 @@ class Client:
         `wait` is how long the service may take on purpose. What a proxy answers in the service's
         place, such as a page, a redirect or a 404 of its own, is nobody's answer.
         """
-        timeout = CALL_SECONDS if wait is None else wait + WAIT_MARGIN_SECONDS
+        content = None if body is None else json.dumps(body, allow_nan=False).encode()
         asked = elapsed()
-        answer, date = await self._ask(method, path, body, aiohttp.ClientTimeout(total=timeout))
+        answer, date = await self._ask(method, path, content, patience(wait, content))
         if not answer.passing and not answer.from_service:
             raise Unreachable(f"{method} {path} answered {answer.status}, and not by the service")
         if answer.status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
@@ -126,13 +127,13 @@ class Client:
         return answer
 
     async def _ask(
-        self, method: str, path: str, body: object, within: aiohttp.ClientTimeout
+        self, method: str, path: str, content: bytes | None, seconds: float
     ) -> tuple[Answer, str | None]:
         """Return the answer, whosever it is, and its Date; raises `Unreachable`."""
-        content = None if body is None else json.dumps(body, allow_nan=False).encode()
+        within = aiohttp.ClientTimeout(total=seconds)
         try:
             async with self._http.request(
-                method, path, data=content, timeout=within, allow_redirects=False
+                method, self.url + path, data=content, timeout=within, allow_redirects=False
             ) as response:
                 text = (await response.read()).decode(errors="replace")
         except TRANSPORT_ERRORS as error:
@@ -175,6 +176,12 @@ class Client:
                 pause,
             )
             await asyncio.sleep(pause)
+
+
+def patience(wait: float | None, content: bytes | None) -> float:
+    """Return how many seconds a call may take from its beginning to the end of its answer."""
+    seconds = CALL_SECONDS if wait is None else wait + WAIT_MARGIN_SECONDS
+    return seconds + len(content or b"") / SLOWEST_BYTES
 
 
 def _json(text: str) -> Any:

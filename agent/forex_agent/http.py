@@ -17,6 +17,7 @@ TRANSPORT_ERRORS = (aiohttp.ClientError, TimeoutError, OSError)
 KEPT_SECONDS = 60.0  # the service closes idle connections on its own; aiohttp notices
 TRANSFER_SECONDS, SILENT_SECONDS = 600.0, 120.0  # of a file, and between two parts of it
 _ENCODINGS = frozenset({"Accept", "Accept-Encoding"})  # answers are short
+_UNSIGNED = frozenset({"Content-Type"})  # a URL may be signed for none
 
 
 def service_session(url: str, headers: Mapping[str, str]) -> aiohttp.ClientSession:
@@ -25,21 +26,40 @@ def service_session(url: str, headers: Mapping[str, str]) -> aiohttp.ClientSessi
     Its proxy is looked up now: looking at every call costs more than the call.
     """
     return aiohttp.ClientSession(
-        url,
         connector=_connector(),
         headers=headers,
         proxy=proxy_for(url),
         skip_auto_headers=_ENCODINGS,
+        middlewares=(_once,),
     )
 
 
-def transfer_session() -> aiohttp.ClientSession:
-    """Return a session for files at any URL, for the event loop that runs."""
+async def _once(
+    request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType
+) -> aiohttp.ClientResponse:
+    """Send once: aiohttp repeats a GET, and one that says `first=1` must not come twice.
+
+    It repeats on these errors; of another one it knows nothing.
+    """
+    try:
+        return await send(request)
+    except aiohttp.ClientConnectorError:
+        raise
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+        raise aiohttp.ClientConnectionError(f"no answer: {error}") from error
+
+
+def transfer_session(url: URL) -> aiohttp.ClientSession:
+    """Return a session for a file at this URL, for the event loop that runs."""
     timeout = aiohttp.ClientTimeout(
         total=TRANSFER_SECONDS, sock_connect=SILENT_SECONDS, sock_read=SILENT_SECONDS
     )
     return aiohttp.ClientSession(
-        connector=_connector(), timeout=timeout, trust_env=True, requote_redirect_url=False
+        connector=_connector(),
+        timeout=timeout,
+        proxy=proxy_for(str(url)),
+        requote_redirect_url=False,
+        skip_auto_headers=_UNSIGNED,
     )
 
 

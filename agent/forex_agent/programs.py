@@ -177,17 +177,18 @@ def _base64(name: str, text: str) -> bytes:
 
 
 async def _upload(url: str, program: bytes) -> None:
+    place = exact(url)
     async with (
-        transfer_session() as http,
-        http.put(exact(url), data=program, allow_redirects=False) as response,
+        transfer_session(place) as http,
+        http.put(place, data=program, allow_redirects=False) as response,
     ):
         if not HTTPStatus.OK <= response.status < HTTPStatus.MULTIPLE_CHOICES:
             raise aiohttp.ClientResponseError(response.request_info, (), status=response.status)
 
 
 async def _fetch(url: str) -> bytes:
-    content = bytearray()
-    async with transfer_session() as http, http.get(exact(url)) as response:
+    content, place = bytearray(), exact(url)
+    async with transfer_session(place) as http, http.get(place) as response:
         response.raise_for_status()
         async for part in response.content.iter_any():
             content += part

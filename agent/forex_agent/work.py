@@ -104,8 +104,10 @@ class Work:
         answer = await self.client.call("GET", f"{self.path}/jobs/next?{query}", wait=wait)
         if not answer.ok:
             raise Refusal(f"{answer.status} {answer.code}", answer.retry_after)
-        if isinstance(body := answer.body, dict) and body.get("no_jobs"):
+        if answer.body.get("no_jobs"):
             return []
+        if "job_id" in answer.body:  # a service that does not know `max`
+            return [read_job(answer.text)]
         return list(_readable(split_jobs(answer.text)))
 
     def _take(self, jobs: Sequence[Job]) -> None:

@@ -59,18 +59,24 @@ def main(arguments: Sequence[str]) -> None:
     if environment.missing is not None:
         say(f"peers: {environment.missing}")
         sides = [side for side in sides if side.python]
-    about = {"machine": machine.describe()}
+    runs = 1 if wanted.quick else wanted.runs
+    about = {"machine": machine.describe(), "run": _about(runs, quick=wanted.quick)}
     with serve() as server, _valkey(sides) as redis_url:
         about["server"] = server.describe()
         bench = Bench(Stores(server, environment, redis_url), environment, wanted.quick)
         with bench.stores:
             about["packages"] = _versions(bench, sides)
-            findings = _run(bench, sides, workloads, 1 if wanted.quick else wanted.runs)
+            findings = _run(bench, sides, workloads, runs)
     results = [_result(workload, sides, findings) for workload in workloads]
     if wanted.json is not None:
         settings = {"settings": {side.name: side.settings for side in sides}}
         wanted.json.write_text(json.dumps(as_json({**about, **settings}, results), indent=2) + "\n")
     print(as_markdown(about, results) + "\n".join(_legend(sides, environment)))
+
+
+def _about(runs: int, *, quick: bool) -> dict[str, str]:
+    """Say what `benchmarks.compare` and readers must know: a tiny run is no measurement."""
+    return {"size": "tiny" if quick else "full", "runs": str(runs)}
 
 
 def _parser() -> argparse.ArgumentParser:

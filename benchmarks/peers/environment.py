@@ -97,5 +97,8 @@ def _node_packages(folder: Path, node: Path) -> str | None:
     try:
         _once(MODULES / "peers-stamp", _digest(_NPM_LOCK), install)
     except (OSError, subprocess.CalledProcessError) as error:
-        return f"npm could not install the packages of package-lock.json: {error}"
+        # Not the error's own words: they name folders of this machine, and stand in the report.
+        code = getattr(error, "returncode", None)
+        why = type(error).__name__ if code is None else f"exit code {code}"
+        return f"npm could not install the packages of package-lock.json: {why}"
     return None

@@ -9,7 +9,7 @@ from contextlib import contextmanager, nullcontext
 import psycopg
 
 from benchmarks.peers.bench import Bench, Workload
-from benchmarks.peers.child import Child, Team, producer, team
+from benchmarks.peers.child import Child, SideFailed, Team, producer, team
 from benchmarks.peers.side import Side
 from benchmarks.report import Column, Sample
 
@@ -21,6 +21,8 @@ def horizon(bench: Bench, side: Side) -> Sample:
     """The same closed loop twice, each in a new database."""
     free = _loop(bench, side, held=False)
     held = _loop(bench, side, held=True)
+    if not free:
+        raise SideFailed(f"{side.name}: it stood still, with no snapshot held")
     return {"free_per_second": free, "held_per_second": held, "part": held / free}
 
 

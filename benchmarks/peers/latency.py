@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from benchmarks.peers.bench import Bench, Workload
-from benchmarks.peers.child import producer, team
+from benchmarks.peers.child import SideFailed, producer, team
 from benchmarks.peers.side import Side
 from benchmarks.report import Column, Sample
 
@@ -24,6 +24,8 @@ def latency(bench: Bench, side: Side) -> Sample:
         times = child.ask(do="pace", jobs=warm + jobs, rate=_RATE)["times"]
         workers.until(warm + jobs)
         _, _, seen = workers.report()
+    if missing := {number for number, _, _ in times[warm:]} - seen.keys():
+        raise SideFailed(f"{side.name}: {len(missing)} jobs never began, others twice")
     known = [(seen[number], called, put) for number, called, put in times[warm:]]
     return {
         **_quantiles("call", [start - called for start, called, _ in known]),

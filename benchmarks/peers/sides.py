@@ -35,7 +35,7 @@ GRAPHILE = Side(
     name="graphile-worker",
     program="graphile_worker.mjs",
     settings="24 jobs, pool 25, localQueue 500, completeJobBatchDelay 0, failJobBatchDelay 0;"
-    " addJobs by 1,000; an ended job is deleted, no result",
+    " addJobs by 10,000; an ended job is deleted, no result",
     source="its documentation, Performance: the preset of its published figures",
     left="select from graphile_worker._private_jobs",
     python=False,
@@ -45,9 +45,10 @@ GRAPHILE = Side(
 PG_BOSS = Side(
     name="pg-boss",
     program="pg_boss.mjs",
-    settings="work() with batchSize 1000, burstWhenBatchFull, polling 0.5 s, queue with notify;"
-    " insert by 1,000",
-    source="its API reference: JobFetchOptions, JobPollingOptions, useListenNotify",
+    settings="work() with batchSize 1000, burstWhenBatchFull, localConcurrency 2, polling 0.5 s,"
+    " queue with notify; insert by 10,000",
+    source="its API reference: JobFetchOptions, JobPollingOptions, WorkConcurrencyOptions,"
+    " useListenNotify",
     left="select from pgboss.job where state < 'completed'",
     ended="select count(*) from pgboss.job where state = 'completed'",
     python=False,
@@ -69,7 +70,7 @@ AWA = Side(
     name="awa-pg",
     program="awa_.py",
     settings="4 partitions, 1,024 workers each, claim_batch_size 512, no deadline, pool 20;"
-    " enqueue_many_copy by 1,000",
+    " enqueue_many_copy by 10,000",
     source="its documentation: PartitionedQueue, tuning; best of 20 configurations tried",
     left="select from awa.jobs where state in ('available', 'running')",
     ended="select count(*) from awa.terminal_jobs where state = 'completed'",

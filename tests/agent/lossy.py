@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import threading
 from collections import Counter
 from types import TracebackType
@@ -34,6 +35,8 @@ class Lossy:
         self._target = parts.hostname, parts.port
         self._faults: dict[str, list[bytes]] = {}
         self.struck: Counter[str] = Counter()
+        self.old = False
+        """Whether the service is one that does not know `max` and `first`."""
         self._loop = asyncio.new_event_loop()
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -97,6 +100,8 @@ class Lossy:
         """Have the service answer, unless the client leaves first."""
         reader, writer = await asyncio.open_connection(*self._target)
         line, _, rest = head.partition(b"\r\n")
+        if self.old:
+            line = re.sub(rb"&(max|first)=\d+", b"", line)
         kept = [one for one in rest.split(b"\r\n") if not one.lower().startswith(b"connection")]
         writer.write(line + b"\r\nConnection: close\r\n" + b"\r\n".join(kept) + body)
         answer = asyncio.ensure_future(reader.read())

@@ -14,8 +14,9 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from forex_agent.client import Client, Unreachable
+from forex_agent.client import CALL_SECONDS, Client, Unreachable, patience
 from forex_agent.http import exact, proxy_for
+from forex_agent.programs import _upload
 
 HOST = "127.0.0.1"
 PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
@@ -29,12 +30,17 @@ def _no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @asynccontextmanager
-async def answering(heard: list[bytes], trust: ssl.SSLContext | None = None) -> AsyncIterator[int]:
-    """Answer every call `{}` and keep its first line; yields the port."""
+async def answering(
+    heard: list[bytes], trust: ssl.SSLContext | None = None, *, whole: bool = False
+) -> AsyncIterator[int]:
+    """Answer every call `{}` and keep its first line, or `whole` head; yields the port."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while head := await reader.readuntil(b"\r\n\r\n"):
-            heard.append(head.partition(b"\r\n")[0])
+            heard.append(head if whole else head.partition(b"\r\n")[0])
+            if b"/lost" in head:
+                writer.close()
+                return
             writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
 
     def gone(loop: asyncio.AbstractEventLoop, about: dict[str, object]) -> None:
@@ -49,6 +55,31 @@ async def answering(heard: list[bytes], trust: ssl.SSLContext | None = None) -> 
 async def call(url: str) -> list[int]:
     async with Client(url, {"X-Agent-Key": "k"}) as client:
         return [(await client.call("GET", "/a?b=c")).status for _ in range(2)]
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT"])
+def test_a_call_whose_answer_is_lost_is_not_repeated_behind_our_back(method: str) -> None:
+    heard: list[bytes] = []
+
+    async def work() -> None:
+        async with answering(heard) as port, Client(f"http://{HOST}:{port}", {}) as client:
+            await client.call("GET", "/kept")
+            with pytest.raises(Unreachable, match="no answer"):
+                await client.call(method, "/lost?first=1")
+
+    asyncio.run(work())
+    assert heard == [b"GET /kept HTTP/1.1", f"{method} /lost?first=1 HTTP/1.1".encode()]
+
+
+def test_a_service_may_be_below_a_path() -> None:
+    heard: list[bytes] = []
+
+    async def work() -> list[int]:
+        async with answering(heard) as port:
+            return await call(f"http://{HOST}:{port}/below")
+
+    assert asyncio.run(work()) == [200, 200]
+    assert set(heard) == {b"GET /below/a?b=c HTTP/1.1"}
 
 
 @pytest.mark.parametrize(
@@ -128,3 +159,23 @@ def made_certificate(path: Path) -> Path:
 @pytest.mark.parametrize("path", ["a%2Fb?sig=x%2By%3D%7E", "plain?x=1"])
 def test_a_url_that_was_signed_stays_as_it_is(path: str) -> None:
     assert str(exact(f"https://files.example/{path}")) == f"https://files.example/{path}"
+
+
+def test_an_upload_says_no_type_that_its_url_was_not_signed_for() -> None:
+    heard: list[bytes] = []
+
+    async def work() -> None:
+        async with answering(heard, whole=True) as port:
+            await _upload(f"http://{HOST}:{port}/a%2Fb?sig=x", b"a program")
+
+    asyncio.run(work())
+    (head,) = heard
+    assert head.startswith(b"PUT /a%2Fb?sig=x HTTP/1.1\r\n")
+    assert b"content-type" not in head.lower()
+
+
+def test_a_long_poll_and_a_large_report_have_their_time() -> None:
+    assert patience(None, None) == CALL_SECONDS
+    assert patience(25, None) > 25
+    megabyte = bytes(1_000_000)  # over a line of 100 kbit/s
+    assert patience(None, megabyte) > CALL_SECONDS + 80

@@ -51,6 +51,16 @@ def test_several_orders_of_one_question_are_each_done_once(  # noqa: PLR0917
     assert len(paper.calls) == len(paper.deals_made) == 3
 
 
+def test_a_service_of_before_gives_one_job_for_a_question(
+    owner: User, agent: Agent, tmp_path: Path, paper: Paper, lossy: Lossy
+) -> None:
+    lossy.old = True
+    made = [order(owner, agent) for _ in range(2)]
+    with working(paper, settings_of(state_of(tmp_path / "state", agent, lossy.url))):
+        assert [ended(owner, job_id)["status"] for job_id in made] == ["completed"] * 2
+    assert len(paper.calls) == 2
+
+
 def test_a_job_that_cannot_be_read_keeps_no_other_back(
     owner: User, agent: Agent, tmp_path: Path, paper: Paper, lossy: Lossy
 ) -> None:

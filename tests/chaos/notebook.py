@@ -84,11 +84,21 @@ class NotedEngine(JobEngine):
         self, reports: Iterable[Report], *, job_types: Sequence[str] | None = None
     ) -> Sequence[Finished]:
         said = list(reports)
-        items = [[str(r.job_id), r.lease_epoch, r.outcome, *_token(r)] for r in said]
-        call = self.notebook.ask("report", items)
+        call = self._report(said)
         answers = await super().finish(said, job_types=job_types)
         self.notebook.answer(call, [[a.verdict, a.status] for a in answers])
         return answers
+
+    async def finish_own(self, reports: Sequence[Report]) -> Sequence[Finished]:
+        call = self._report(reports)
+        answers = await super().finish_own(reports)
+        inorder = sorted(answers, key=lambda answer: answer.item)
+        self.notebook.answer(call, [[a.verdict, a.status] for a in inorder])
+        return answers
+
+    def _report(self, reports: Sequence[Report]) -> str:
+        items = [[str(r.job_id), r.lease_epoch, r.outcome, *_token(r)] for r in reports]
+        return self.notebook.ask("report", items)
 
     async def cancel_one(self, job_id: Any) -> None:
         """Cancel a job under a reason of its own."""

@@ -45,18 +45,18 @@ def group(name: str) -> Iterator[str]:
             yield entry
 
 
-def listed(name: str) -> list[str]:
-    """Return the requirements of a file, without its comments."""
-    lines = (ROOT / "requirements" / f"{name}.in").read_text().splitlines()
-    return [line.partition("  #")[0] for line in lines if not line.startswith("#")]
+def requirements(name: str) -> list[str]:
+    """Return what a file of requirements asks for."""
+    lines = (ROOT / "requirements" / name).read_text().splitlines()
+    return [line.partition("#")[0].strip() for line in lines if not line.startswith("#")]
 
 
 LOCKED = {
-    "bootstrap": listed("bootstrap"),
+    "bootstrap": requirements("bootstrap.in"),
     "build": [*group("build")],
     "runtime": [*LIBRARY, *EXTRAS["service"]],
-    "peers": [*LIBRARY, *listed("peers")],
     "dev": [*LIBRARY, *EXTRAS["service"], *EXTRAS["embedded"], *group("dev")],
+    "peers": [*LIBRARY, *requirements("peers.in")],
 }
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.peers import drain, enqueue
+from benchmarks.compare import differences
+from benchmarks.peers import command, drain, enqueue, environment
 from benchmarks.peers.backlog import BACKLOG
 from benchmarks.peers.bench import Bench, Workload
 from benchmarks.peers.child import SideFailed, producer, team
@@ -234,6 +235,28 @@ def test_the_lock_file_of_npm_has_hashes_and_no_addresses() -> None:
     packages = [facts for name, facts in lock["packages"].items() if name]
     assert packages
     assert all(facts["integrity"] and "resolved" not in facts for facts in packages)
+
+
+def test_without_npm_it_is_told_and_no_folder_of_the_machine_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(environment, "MODULES", tmp_path)
+    failing = tmp_path / "node"
+    failing.write_text("#!/bin/sh\nexit 7\n")
+    failing.chmod(0o755)
+
+    found = [environment._node_packages(tmp_path, node) for node in (failing, tmp_path / "none")]
+
+    assert [told and told.rpartition(": ")[2] for told in found] == [
+        "exit code 7",
+        "FileNotFoundError",
+    ]
+
+
+def test_a_tiny_run_says_so_and_is_not_compared_with_a_measurement() -> None:
+    tiny, full = ({"run": command._about(1, quick=quick)} for quick in (True, False))
+    assert differences(tiny, full) == ["run size: tiny / full"]
+    assert differences(full, full) == []
 
 
 def test_every_side_has_its_program() -> None:

@@ -8,7 +8,7 @@ import psycopg
 from awa import AsyncClient, Job, PartitionedQueue
 from contract import Side, Tally, main, payload
 
-WORKERS, CLAIM, PARTITIONS, CHUNK, POOL = 1024, 512, 4, 1000, 20
+WORKERS, CLAIM, PARTITIONS, CHUNK, POOL = 1024, 512, 4, 10_000, 20
 QUEUE = PartitionedQueue("bench", PARTITIONS)
 
 

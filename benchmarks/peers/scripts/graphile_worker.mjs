@@ -2,7 +2,7 @@
 import { Logger, makeWorkerUtils, run } from "graphile-worker";
 import { main, payload, range } from "./contract.mjs";
 
-const CHUNK = 1000;
+const CHUNK = 10_000;
 const logger = new Logger(() => () => undefined);
 
 main(["graphile-worker", "pg"], (connectionString) => ({

@@ -2,7 +2,7 @@
 import { PgBoss } from "pg-boss";
 import { main, payload, range } from "./contract.mjs";
 
-const CHUNK = 1000;
+const CHUNK = 10_000;
 
 main(["pg-boss", "pg"], (connectionString) => ({
   async open() {
@@ -28,7 +28,12 @@ main(["pg-boss", "pg"], (connectionString) => ({
   },
 
   async work(tally) {
-    const options = { batchSize: 1000, burstWhenBatchFull: true, pollingIntervalSeconds: 0.5 };
+    const options = {
+      batchSize: 1000,
+      burstWhenBatchFull: true,
+      localConcurrency: 2, // one completes its batch while the other has the next
+      pollingIntervalSeconds: 0.5,
+    };
     await this.boss.work("noop", options, async (jobs) => {
       for (const { data } of jobs) tally.saw(data.n);
     });

@@ -4,7 +4,7 @@
 --   priority, then the queues as given, then run_at. No row for a request that got none.
 -- Writes: nothing
 -- Locks: advisory locks of the request ids, sorted, before any row; then its ready rows, skipping locked ones.
--- Calls: _now, _claim_requests, _retake, _tenants, _take, _take_each
+-- Calls: _now, _claim_requests, _retake, _tenants, _take, _take_each, _first_apart
 -- Raises: JE002
 -- Concurrency: two claims never take the same job. A request: {"queues": [..], "agent_id": ".., "limit": n} and
 --   optionally "tenant_id" (else every tenant, in the order of "tenants" or as found), "request_id" (a repeat
@@ -29,7 +29,7 @@ declare
     v_held jobengine._held[];
     v_numbers integer[];
     v_done integer[] := '{}';               -- requests that have their answer
-    v_more integer[];
+    v_next integer := 1;                    -- the first request that has no answer yet
     v_tenant_id uuid;
     v_left integer;
     v_asked integer;
@@ -47,18 +47,13 @@ begin
     end if;
     v_now := coalesce(v_now, jobengine._now());
     if cardinality(v_requests) > 1 then
-        select t.held, t.requests, t.done into v_held, v_numbers, v_more
+        v_next := jobengine._first_apart(v_requests);
+        select t.held, t.requests, coalesce(t.unsure, v_next) into v_held, v_numbers, v_next
         from jobengine._take_each(array(
-            select s.r
-            from (select r, row_number() over (partition by r.tenant_id, r.agent_id, r.request_id order by r.request)
-                         as turn
-                  from unnest(v_requests) r) s
-            where (s.r).max_jobs = 1 and cardinality((s.r).tenants) = 1 and (s.r).request <> all (v_done)
-              and (s.turn = 1 or (s.r).request_id is null)), v_now) t;
+            select r from unnest(v_requests) r where r.request < v_next and r.request <> all (v_done)), v_now) t;
         return query select * from unnest(v_numbers, v_held);
-        v_done := v_done || v_more;
     end if;
-    foreach v_request in array v_requests loop
+    foreach v_request in array v_requests[v_next :] loop
         continue when v_request.request = any (v_done);
         if v_request.request_id is not null and cardinality(v_requests) > 1 then    -- its twin may have been served
             v_held := (select t.held from jobengine._retake(array[v_request], v_now) t);

@@ -57,7 +57,7 @@ BUGS = (
     Mutant(
         name="the end of an awaited job wakes nobody",
         breaks="`wait` takes half a second longer than the job.",
-        edits=(function("_end", "if v_awaited is not null then", "if false then"),),
+        edits=(function("_end", "    if v_awaited is not null then", "    if false then"),),
         found_by="tests/sql/test_waiting.py::"
         "test_an_end_is_told_where_the_job_was_enqueued_to_be_awaited",
     ),

@@ -140,13 +140,35 @@ BUGS = (
                 "where w.agent_id = r.agent_id and w.request_id = r.request_id",
                 "where w.request_id = r.request_id",
             ),
-            function(
-                "claim",
-                "'jobengine', r.tenant_id, r.agent_id, r.request_id",
-                "'jobengine', r.tenant_id, r.request_id",
-            ),
+            function("claim", "r.tenant_id, r.agent_id, r.request_id", "r.tenant_id, r.request_id"),
         ),
         found_by="tests/sql/test_claim_requests.py::"
         "TestRepeats::test_another_agent_request_or_tenant_is_no_repeat",
+    ),
+    Mutant(
+        name="many requests for one job each may take the same one",
+        breaks="An agent gets no job although one waits, as another agent of its call got it.",
+        edits=(
+            function(
+                "_take_each",
+                "row_number() over (partition by l.ctid order by r.request) > 1 or l.expires_at",
+                "l.expires_at",
+            ),
+        ),
+        found_by="tests/sql/test_claim_requests.py::"
+        "TestOneJobEach::test_requests_for_the_same_queue_get_different_jobs",
+    ),
+    Mutant(
+        name="many requests for one job each are given what has expired",
+        breaks="An order goes to the broker after its time.",
+        edits=(function("_take_each", " or l.expires_at <= p_now as unsure", " as unsure"),),
+        found_by="tests/sql/test_claim_requests.py::"
+        "TestOneJobEach::test_a_job_that_lapses_leads_to_the_next_one",
+    ),
+    Mutant(
+        name="twins in a call are strangers",
+        breaks="A claim that was asked twice takes two jobs.",
+        edits=(function("_first_apart", " or s.turn > 1 and s.request_id is not null", ""),),
+        found_by="tests/sql/test_claim_requests.py::TestOneJobEach::test_twins_get_the_same_lease",
     ),
 )

@@ -66,8 +66,8 @@ BUGS = (
         edits=(
             function(
                 "finish",
-                "                when l.cancel_reason is not null then 'cancelled'\n",
-                "",
+                "                when l.cancel_reason is not null then 'cancelled'\n                else",
+                "                else",
             ),
         ),
         found_by="tests/sql/test_finish.py::test_an_outcome_leads_to_its_status",
@@ -214,9 +214,9 @@ BUGS = (
         edits=(
             function(
                 "_end",
-                "    left join unnest(v_unsettled) u on u.job_id = e.job_id;\n    if",
+                "    left join unnest(v_unsettled) u on u.job_id = e.job_id;\n",
                 "    left join unnest(v_unsettled) u on u.job_id = e.job_id\n"
-                "    on conflict (job_id) do nothing;\n    if",
+                "    on conflict (job_id) do nothing;\n",
             ),
         ),
         found_by="tests/sql/test_finish.py::test_a_second_end_is_impossible",
