@@ -11,7 +11,7 @@ caller's items go alone, side by side. So `send` must do all of its items or non
 such a way, and its items must be checked before they are given.
 
 A statement may wait, for a lock that somebody holds: after `PATIENCE` seconds in which none was
-begun, those who queue no longer wait for it, and go beside it.
+begun, nobody waits for it any more: those who queue, and whoever comes, go beside it.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from contextvars import Context
+from functools import partial
 from typing import Any, Generic, Literal, Protocol, TypeAlias, TypeVar
 
 Item = TypeVar("Item")
@@ -47,7 +48,8 @@ class Coalescer(Generic[Item, Answer]):
     """Calls that share statements; a call is one or more items, done together.
 
     `blame` says whose doing an error of a shared statement is; `weigh` how much an item counts
-    towards `max_weight`. Neither is asked for a caller that is alone.
+    towards `max_weight`. Neither is asked for a caller that is alone. `unwanted` is given the items
+    and answers of a caller who went while its statement, which it shared, was under way.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class Coalescer(Generic[Item, Answer]):
         max_items: int = 1000,
         weigh: Callable[[Item], int] | None = None,
         max_weight: int = 1024 * 1024,
+        unwanted: Callable[[Sequence[Item], Sequence[Answer]], None] = lambda *_: None,
     ) -> None:
         """At most `at_once` statements are under way, unless they keep others waiting for long."""
         self._send = send
@@ -67,10 +70,12 @@ class Coalescer(Generic[Item, Answer]):
         self._max_items = max_items
         self._weigh = weigh
         self._max_weight = max_weight
-        self._under_way = 0
+        self._unwanted = unwanted
+        self._under_way: set[int] = set()  # by number
         self._queue: deque[_Call[Item, Answer]] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
         self._begun = 0
+        self._given_up = 0  # up to this number they keep nobody waiting
         self._watching = False
 
     async def __call__(self, items: Sequence[Item]) -> Sequence[Answer]:
@@ -79,13 +84,12 @@ class Coalescer(Generic[Item, Answer]):
         A caller that is cancelled while it queues did nothing; afterwards its items may have been
         done, as with any call that is cancelled.
         """
-        if self._under_way < self._at_once:
-            self._under_way += 1
-            self._begun += 1
+        if self._free:
+            number = self._number()
             try:
                 return await self._send(items, shared=False)
             finally:
-                self._ended()
+                self._ended(number)
         call = _Call[Item, Answer](items, self._weight(items))
         self._queue.append(call)
         self._watch()
@@ -93,22 +97,33 @@ class Coalescer(Generic[Item, Answer]):
             return await call.answers
         except asyncio.CancelledError:
             call.leave()
+            if (answers := call.answered) is not None:
+                self._unwanted(items, answers)
             raise
 
     def _weight(self, items: Sequence[Item]) -> int:
         return 0 if self._weigh is None else sum(map(self._weigh, items))
 
-    def _ended(self) -> None:
-        self._under_way -= 1
-        if self._queue and self._under_way < self._at_once:
+    @property
+    def _free(self) -> bool:
+        """Whether one more statement may be under way."""
+        return sum(number > self._given_up for number in self._under_way) < self._at_once
+
+    def _number(self) -> int:
+        """Note that a statement is under way."""
+        self._begun += 1
+        self._under_way.add(self._begun)
+        return self._begun
+
+    def _ended(self, number: int) -> None:
+        self._under_way.discard(number)
+        if self._queue and self._free:
             self._begin()
 
     def _begin(self) -> None:
         """Send what queues, as much as one statement takes."""
         if calls := self._next():
-            self._under_way += 1
-            self._begun += 1
-            self._in_a_task(self._statement(calls), calls, self._ended)
+            self._in_a_task(self._statement(calls), calls, partial(self._ended, self._number()))
 
     def _next(self) -> list[_Call[Item, Answer]]:
         calls: list[_Call[Item, Answer]] = []
@@ -160,7 +175,7 @@ class Coalescer(Generic[Item, Answer]):
                 if not calls:
                     return
             else:
-                _deliver(calls, answers)
+                self._deliver(calls, answers)
                 return
         self._apart(calls)
 
@@ -198,7 +213,16 @@ class Coalescer(Generic[Item, Answer]):
         except Exception as error:  # noqa: BLE001 - whatever it is, the caller gets it
             _fail([call], error)
         else:
-            _deliver([call], answers)
+            self._deliver([call], answers)
+
+    def _deliver(self, calls: Sequence[_Call[Item, Answer]], answers: Sequence[Answer]) -> None:
+        end = 0
+        for call in calls:
+            start, end = end, end + len(call.items)
+            if call.answers.done():
+                self._unwanted(call.items, answers[start:end])
+            else:
+                call.answers.set_result(answers[start:end])
 
     def _watch(self) -> None:
         """See to it that who queues does not wait for a statement that waits."""
@@ -209,6 +233,7 @@ class Coalescer(Generic[Item, Answer]):
     def _look(self, begun: int) -> None:
         self._watching = False
         if self._queue and self._begun == begun:
+            self._given_up = begun
             self._begin()
         if self._queue:
             self._watch()
@@ -226,20 +251,17 @@ class _Call(Generic[Item, Answer]):
         self.task: asyncio.Task[None] | None = None
         self.together: Sequence[_Call[Item, Answer]] = ()
 
+    @property
+    def answered(self) -> Sequence[Answer] | None:
+        """The answers, if there are any; an error counts as seen, or asyncio would report it."""
+        if self.answers.cancelled() or self.answers.exception() is not None:
+            return None
+        return self.answers.result()
+
     def leave(self) -> None:
         """The caller is gone; a statement that nobody waits for any more is cancelled."""
-        if not self.answers.cancelled():
-            self.answers.exception()  # or asyncio would report that nobody saw it
         if self.task is not None and all(call.answers.done() for call in self.together):
             self.task.cancel()
-
-
-def _deliver(calls: Sequence[_Call[Item, Answer]], answers: Sequence[Answer]) -> None:
-    end = 0
-    for call in calls:
-        start, end = end, end + len(call.items)
-        if not call.answers.done():
-            call.answers.set_result(answers[start:end])
 
 
 def _fail(calls: Sequence[_Call[Item, Answer]], error: Exception) -> None:

@@ -258,10 +258,12 @@ def element(value: object) -> str:
 def json_array(texts: Sequence[bytes | None]) -> str:
     """Return what `array` returns for texts of `json`, escaped all at once.
 
-    JSON holds no control characters, so two of them may stand for what is between elements and for
-    None.
+    JSON by orjson holds no control characters, so two of them may stand for what is between
+    elements and for None; only an `orjson.Fragment` may bring line breaks.
     """
     joined = b"\n".join([b"\0" if text is None else text for text in texts]).decode()
+    if joined.count("\n") >= len(texts):
+        return "{" + ",".join(["NULL" if text is None else element(text) for text in texts]) + "}"
     array = '{"' + _escaped(joined).replace("\n", '","') + '"}'
     return array.replace('"\0"', "NULL")
 

@@ -6,6 +6,8 @@ by a transaction of somebody's, which perhaps waits for another of these calls, 
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -14,16 +16,18 @@ from typing import Protocol, TypeVar
 import psycopg
 
 from jobengine import _db, calls, errors
-from jobengine._arguments import Elements, together
+from jobengine._arguments import Elements, lease_elements, together
 from jobengine._coalescing import Blame, Coalescer
 from jobengine.claimer import Connect
-from jobengine.errors import EngineUnavailable, NotInstalled
+from jobengine.errors import EngineError, EngineUnavailable, NotInstalled
 from jobengine.records import Enqueued, Extended, Finished, Job, Released, Started
 
 # A call with more items than that has a statement of its own: it gains nothing by sharing one.
 FEW = 100
 _REQUESTS = 100
 _CLAIMED_AT_ONCE = 1000
+# Arguments of a call that no item may lack: where all do, the SQL function says so.
+_LEASES: dict[str, None] = {"job_ids": None, "lease_epochs": None}
 # Records are frozen; these are new, and nobody else has seen them. `replace` makes another one,
 # which takes ten times as long.
 _set = object.__setattr__
@@ -41,10 +45,11 @@ N = TypeVar("N", bound=Numbered)
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request of `claim`, as JSON, and how many jobs it may bring."""
+    """A request of `claim`, as JSON, how many jobs it may bring, and whether it has an id."""
 
     text: bytes
     limit: int
+    repeatable: bool
 
 
 class Sharing:
@@ -53,17 +58,21 @@ class Sharing:
     def __init__(self, connect: Connect) -> None:
         """Nothing is connected before the first call."""
         self._connect = connect
+        self._tasks: set[asyncio.Task[None]] = set()
         self.enqueue: Coalescer[Elements, Enqueued] = self._of(calls.enqueue, job_types=None)
-        self.start: Coalescer[Elements, Started] = self._of(calls.start)
-        self.extend: Coalescer[Elements, Extended] = self._of(calls.extend)
-        self.finish: Coalescer[Elements, Finished] = self._of(calls.finish, outcomes=None)
-        self.release: Coalescer[Elements, Released] = self._of(calls.release)
+        self.start: Coalescer[Elements, Started] = self._of(calls.start, **_LEASES)
+        self.extend: Coalescer[Elements, Extended] = self._of(calls.extend, **_LEASES)
+        self.finish: Coalescer[Elements, Finished] = self._of(
+            calls.finish, **_LEASES, outcomes=None
+        )
+        self.release: Coalescer[Elements, Released] = self._of(calls.release, **_LEASES)
         self.claim: Coalescer[Request, Sequence[Job]] = Coalescer(
             self._claim,
             blame=blame,
             max_items=_REQUESTS,
             weigh=_most,
             max_weight=_CLAIMED_AT_ONCE,
+            unwanted=self._give_back,
         )
 
     def _of(
@@ -97,16 +106,36 @@ class Sharing:
             _set(job, "request", 1)
         return answers
 
+    def _give_back(self, requests: Sequence[Request], answers: Sequence[Sequence[Job]]) -> None:
+        """Release what was claimed for a caller who has gone, unless it may ask for it again."""
+        jobs = [
+            job
+            for request, brought in zip(requests, answers, strict=True)
+            if not request.repeatable
+            for job in brought
+        ]
+        if jobs:
+            task = asyncio.create_task(self._released(jobs))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _released(self, jobs: Sequence[Job]) -> None:
+        with contextlib.suppress(EngineError):  # else the leases run out
+            await self.release(lease_elements(jobs))
+
 
 def blame(error: Exception) -> Blame:
     """Say whose doing it is that a shared statement failed.
 
     The server has done nothing when it names an item, or otherwise refuses a statement. What never
-    came to the server, or whose answer never came, is nobody's doing.
+    came to the server, or whose answer never came, is nobody's doing. A statement that took longer
+    than the program allows may have waited for what one of them wanted.
     """
     cause = error.__cause__
     if not isinstance(cause, psycopg.Error) or cause.sqlstate is None:
         return "everybody"
+    if isinstance(cause, psycopg.errors.QueryCanceled):
+        return "somebody"
     if isinstance(error, EngineUnavailable | NotInstalled):
         return "everybody"
     item = errors.item_of(cause)

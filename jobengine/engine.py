@@ -69,7 +69,8 @@ class JobEngine:
 
     Concurrent small calls of `enqueue`, `enqueue_many`, `claim`, `start`, `extend`, `finish` and
     `release` share statements: who calls while one of its kind is under way shares the next. Each
-    is answered, refused or cancelled as if it were alone; a cancelled one may have been done.
+    is answered, refused or cancelled as if it were alone; a cancelled one may have been done. What
+    was claimed for a caller who is gone is given back, unless its `request_id` can claim it again.
 
     `wait` and `Worker` keep one connection that listens, for all of them together: they need a pool
     of at least two.
@@ -277,7 +278,7 @@ class JobEngine:
             "two_phase": two_phase,
         }
         text = _db.json(request, "requests") or b""
-        (jobs,) = await self._sharing.claim([Request(text, limit)])
+        (jobs,) = await self._sharing.claim([Request(text, limit, request_id is not None)])
         if self.meter is not None:
             self.meter.claimed(jobs)
         return jobs

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Sequence
 from typing import Any, TypeVar
+from uuid import UUID
 
 import pytest
 
@@ -18,6 +19,8 @@ from jobengine import (
     Report,
     UnknownJobType,
 )
+from jobengine._sharing import blame
+from jobengine.errors import translated
 from tests.acceptance.world import (
     PATIENCE,
     Db,
@@ -170,6 +173,15 @@ async def test_a_bad_report_or_request_is_refused_alone(db: Db, database_url: st
         assert [len(jobs) for jobs in (claims[0], claims[4])] == [1, 1]
 
 
+@pytest.mark.parametrize(
+    "code, whose", [("57014", "somebody"), ("55P03", "somebody"), ("57P01", "everybody")]
+)
+def test_a_statement_that_took_too_long_is_somebodys_doing(db: Db, code: str, whose: str) -> None:
+    with pytest.raises(EngineError) as caught, translated():
+        db.execute(f"do $$ begin raise exception using errcode = '{code}'; end $$".encode())
+    assert blame(caught.value) == whose
+
+
 @pytest.mark.parametrize("again, verdict", [("completed", "duplicate"), ("rejected", "conflict")])
 @in_loop
 async def test_the_same_lease_twice_in_one_statement(
@@ -248,6 +260,28 @@ async def test_a_caller_who_goes_cancels_nobody_else(db: Db, database_url: str) 
             job = await engine.get(got[n].id)
             assert job is not None
             assert job.input == n
+
+
+@pytest.mark.parametrize("request_id", [None, UUID(int=7)])
+@in_loop
+async def test_what_a_caller_claims_who_goes_is_given_back_unless_it_may_ask_again(
+    db: Db, database_url: str, request_id: UUID | None
+) -> None:
+    async with site(database_url, max_size=1) as engine:
+        await enqueue(engine, 3)
+        calls = [{"agent_id": f"a{n}", "request_id": request_id} for n in range(3)]
+        async with engine.connection():  # the only one
+            claims = [asyncio.create_task(engine.claim(["default"], **call)) for call in calls]  # type: ignore[arg-type]
+            await until(lambda: engine._sharing.claim._begun == 2)
+            claims[1].cancel()
+            await asyncio.wait({claims[1]})
+        (first,), gone, (third,) = await outcomes(*claims)
+        assert isinstance(gone, asyncio.CancelledError)
+        if request_id is None:
+            await until(lambda: counts(db)["lease"] == 2)
+        (second,) = await engine.claim(["default"], **calls[1])  # type: ignore[arg-type]
+        assert len({first.id, second.id, third.id}) == 3
+        assert (second.lease_epoch, second.attempt) == (1 if request_id else 2, 1)
 
 
 @in_loop

@@ -44,6 +44,24 @@ def test_the_result_is_recorded_although_the_settle_failed(
     assert engine.finish(lease, "completed") == ("duplicate", "completed")
 
 
+def test_the_hosts_statements_are_planned_as_anywhere(engine: Engine, parents: Parents) -> None:
+    """The engine's own functions forbid some plans, and keep one for ever."""
+    engine.db.execute("""
+        create or replace function app.settle(p_jobs jobengine.settled_job[]) returns void
+        language plpgsql security definer set search_path = app, pg_temp as $$
+        begin
+            raise exception '%', (
+                select string_agg(concat_ws(' ', s.name, s.setting), ', ' order by s.name)
+                from pg_settings s
+                where (s.name like 'enable%' or s.name = 'plan_cache_mode')
+                  and s.setting <> s.boot_val);
+        end;
+        $$""")
+    lease = engine.hold(input=parents.add("p"))
+    assert engine.finish(lease, "completed") == ("settle_failed", "completed")
+    assert unsettled(engine, lease["job_id"])[2] == "P0001 <NULL>"
+
+
 def test_a_cancel_answers_ok_although_the_settle_failed(engine: Engine, parents: Parents) -> None:
     job_id = engine.enqueue(input=parents.add("p"))
     parents.break_("p")

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from typing import Any, LiteralString
 from uuid import UUID
 
+import orjson
 import psycopg
 import pytest
 from hypothesis import given
@@ -91,6 +92,16 @@ def test_an_array_of_json_is_the_same_as_any(text: bytes, count: int) -> None:
     for texts in itertools.product([None, text], repeat=count):
         expected = _db.array(texts) or "{" + ",".join(["NULL"] * count) + "}"
         assert _db.json_array(texts) == expected
+
+
+def test_a_fragment_with_line_breaks_stays_one_element(
+    server: psycopg.Connection[Any],
+) -> None:
+    pretty = _db.json({"a": orjson.Fragment(b'{\n  "b": 1\n}')}, "output")
+    for texts in ([pretty], [None, pretty, b'"\\n"'], [pretty, None]):
+        values = [None if text is None else orjson.loads(text) for text in texts]
+        row = server.execute("select %s::jsonb[]", [_db.json_array(texts)]).fetchone()
+        assert row == (values,)
 
 
 def test_no_array_is_sent_where_every_element_is_the_default() -> None:

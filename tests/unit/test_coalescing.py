@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -82,7 +83,7 @@ class Server:
             gate.set()
 
 
-def coalescer(server: Server, **options: int) -> Coalescer[int, int]:
+def coalescer(server: Server, **options: Any) -> Coalescer[int, int]:
     return Coalescer(server.send, blame=blame, weigh=lambda item: item, **options)
 
 
@@ -227,6 +228,25 @@ async def test_one_who_goes_cancels_nobody_elses_statement() -> None:
     assert not server.cancelled
 
 
+@pytest.mark.parametrize("answered", [False, True])
+@in_loop
+async def test_what_is_answered_to_one_who_has_gone_is_not_lost(*, answered: bool) -> None:
+    server = Server()
+    unwanted: list[tuple[list[int], list[int]]] = []
+    shared = coalescer(server, unwanted=lambda *what: unwanted.append(what))
+    tasks = await asked(shared, [1], [2], [3, 4])
+    server.gates[0].set()
+    await tasks[0]
+    await asyncio.sleep(0)
+    server.gates[1].set()
+    if answered:
+        await asyncio.sleep(0)
+    assert (len(server.done) == 4) is answered
+    tasks[2].cancel()
+    assert await answers(tasks) == [[2], [4], asyncio.CancelledError]
+    assert unwanted == [([3, 4], [6, 8])]
+
+
 @in_loop
 async def test_a_statement_that_nobody_waits_for_is_cancelled() -> None:
     server = Server()
@@ -255,13 +275,16 @@ async def test_one_who_was_alone_and_goes_leaves_the_others_their_turn() -> None
 @in_loop
 async def test_a_statement_that_waits_keeps_nobody_waiting() -> None:
     server = Server()
-    tasks = await asked(coalescer(server), [1], [2], [3])
+    shared = coalescer(server)
+    tasks = await asked(shared, [1], [2], [3])
     await until(lambda: len(server.gates) == 2)  # though the first is still under way
     server.gates[1].set()
     assert await answers(tasks[1:]) == [[4], [6]]
     assert server.statements == [([1], False), ([2, 3], True)]
+    late = await asked(shared, [4], [5])
+    assert server.statements[2:] == [([4], False)]  # at once: nobody waits for the first any more
     server.let()
-    assert await answers(tasks) == [[2], [4], [6]]
+    assert await answers([*tasks, *late]) == [[2], [4], [6], [8], [10]]
 
 
 @in_loop

@@ -18,6 +18,7 @@ set enable_seqscan = on
 set enable_bitmapscan = on
 set enable_hashjoin = on
 set enable_mergejoin = on
+set plan_cache_mode = auto
 as $$
 declare
     v_function text;
