@@ -17,10 +17,9 @@ class Side:
     source: str
     """Where they are documented."""
     left: str | None = None
-    """A query that has rows while a job is not ended; in Redis, the keys that are then not empty.
-
-    None: the ended ones have to be counted.
-    """
+    """A query that has rows while a job is not ended; in Redis, the keys that are then not empty."""
+    ends_counted: bool = False
+    """Whether the end of a drain is told by `ended`, and `left` by nothing."""
     ended: str | None = None
     """A query that counts the jobs which completed, as the database knows; None: they are gone."""
     redis: bool = False

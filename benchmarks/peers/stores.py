@@ -37,8 +37,8 @@ class Store(Protocol):
     def done(self, jobs: int) -> float:
         """Wait until all jobs have ended; return when they had, on the monotonic clock."""
 
-    def left(self) -> int:
-        """How many jobs have not ended."""
+    def left(self) -> int | None:
+        """How many jobs have not ended; None where it takes too long to tell."""
 
     def ended(self) -> int | None:
         """How many jobs have completed, as the store knows; None where it forgets them."""
@@ -66,16 +66,16 @@ class Postgres:
         with self._admin() as admin:
 
             def looks() -> bool:
-                if self._side.left is not None:
+                if not self._side.ends_counted:
                     found = admin.execute(f"{self._side.left} limit 1".encode())
                     return found.fetchone() is None
                 return _number(admin, self._side.ended) >= jobs
 
             return _when(self._side, looks)
 
-    def left(self) -> int:
-        if self._side.left is None:  # `ended` tells
-            return 0
+    def left(self) -> int | None:
+        if self._side.ends_counted:
+            return None
         with self._admin() as admin:
             return _number(admin, f"select count(*) from ({self._side.left}) jobs")
 
