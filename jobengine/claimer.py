@@ -59,9 +59,14 @@ class Claimer:
         self._marks: dict[_Place, tuple[datetime | None, UUID]] = {}
         self._look_due = 0.0
         self._page_end: UUID | None = None
+        self._notified = False
 
     async def claim(self, limit: int) -> list[Job]:
         """Take up to `limit` due jobs, in the order to work them."""
+        if self._notified:  # of a tenant that is known: it need not be looked for
+            self._notified = False
+            if jobs := await self._take(limit):
+                return jobs
         if self._marks and time.monotonic() < self._look_due:
             jobs = await self._take(limit)
             if len(jobs) == limit or time.monotonic() < self._look_due:
@@ -78,6 +83,7 @@ class Claimer:
         if queue not in self._queues or self._tenant_id not in {None, tenant_id}:
             return False
         self._remember(tenant_id)
+        self._notified = True
         return True
 
     async def seconds_to_sleep(self, longest: float) -> float:

@@ -17,7 +17,7 @@ class Side:
     source: str
     """Where they are documented."""
     left: str | None = None
-    """A query that has rows while a job is not ended; in Redis, the keys that are then not empty."""
+    """A query that has rows while a job is not ended; in Redis, keys that are then not empty."""
     ends_counted: bool = False
     """Whether the end of a drain is told by `ended`, and `left` by nothing."""
     ended: str | None = None
