@@ -14,7 +14,7 @@ MILLION = 1_000_000
 JOBENGINE = Side(
     name="jobengine, a handler per job",
     program="jobengine_.py",
-    settings="Worker(concurrency=1000), handles; enqueue; enqueue_many, one call",
+    settings="Worker(concurrency=2000), handles, gc.freeze(); enqueue; enqueue_many, one call",
     source="jobengine/worker.py",
     left="select from jobengine.ready union all select from jobengine.lease",
     ended="select count(*) from jobengine.ended"
@@ -27,7 +27,7 @@ JOBENGINE_BATCH = replace(
     JOBENGINE,
     name="jobengine, a handler per batch",
     flavour="batch",
-    settings="Worker(concurrency=1000), handles_batch(size=1000)",
+    settings="Worker(concurrency=2000), handles_batch(size=1000), gc.freeze()",
     drain=200_000,
     caller=False,
 )

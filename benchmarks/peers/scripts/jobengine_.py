@@ -1,12 +1,13 @@
 """jobengine, with a handler per job or, flavour `batch`, with one per batch."""
 
+import gc
 from collections.abc import Sequence
 
 from contract import Side, Tally, main, payload
 
 from jobengine import Job, JobEngine, NewJob, Worker
 
-CONCURRENCY = 1000
+CONCURRENCY = 2000
 
 
 class JobEngineSide(Side):
@@ -41,9 +42,10 @@ class JobEngineSide(Side):
             return [{"ok": True}] * len(jobs)
 
         if self.flavour == "batch":
-            worker.handles_batch("noop", size=CONCURRENCY)(batch)
+            worker.handles_batch("noop", size=CONCURRENCY // 2)(batch)
         else:
             worker.handles("noop")(one)
+        gc.freeze()  # as `jobengine work` does
         await worker.run()
 
 
