@@ -90,6 +90,7 @@ class Pair:
             for number, jobs in enumerate(self.model.claim(requests), 1)
             for job in jobs
         ]
+        rows.sort(key=lambda row: row["request"])  # repeated requests come first
         found = [(row["request"], _given(row)) for row in rows]
         self._agree("claim", expected, found)
         self._quiet = False  # jobs may have lapsed

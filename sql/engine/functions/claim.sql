@@ -1,7 +1,7 @@
 -- jobengine.claim: takes due jobs for each of a set of requests.
 -- Transition: pending → claimed | running | expired
--- Returns: the jobs taken, request by request (`request` counts from 1), in the order to work them: by
---   priority, then the queues as given, then run_at. No row for a request that got none.
+-- Returns: the jobs taken, request by request (`request` counts from 1; repeated ones come first), in the order to
+--   work them: by priority, then the queues as given, then run_at. No row for a request that got none.
 -- Writes: nothing
 -- Locks: advisory locks of the request ids, sorted, before any row; then its ready rows, skipping locked ones.
 -- Calls: _now, _claim_requests, _retake, _tenants, _take, _take_each, _first_apart
