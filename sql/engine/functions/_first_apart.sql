@@ -8,7 +8,7 @@
 -- Raises: nothing
 -- Concurrency: safe.
 create or replace function jobengine._first_apart(p_requests jobengine._claim_request[]) returns integer
-language plpgsql
+language plpgsql immutable
 set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan
 as $$

@@ -11,7 +11,7 @@ create or replace function jobengine._retake(
     p_requests jobengine._claim_request[], p_now timestamptz,
     out held jobengine._held[], out requests integer[]
 )
-language plpgsql
+language plpgsql stable
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 set enable_bitmapscan = off

@@ -28,7 +28,7 @@ declare
     v_request jobengine._claim_request;
     v_held jobengine._held[];
     v_numbers integer[];
-    v_done integer[] := '{}';               -- requests that have their answer
+    v_done integer[] := array[]::integer[];               -- requests that have their answer
     v_next integer := 1;                    -- the first request that has no answer yet
     v_tenant_id uuid;
     v_left integer;
