@@ -26,6 +26,7 @@ class Metrics:
     jobs_delivered: int = 0
     jobs_given_back: int = 0
     prices: int = 0
+    answers_awaited: int = 0
     alerts: Counter[str] = field(default_factory=Counter)
     waiting: Callable[[], int] = lambda: 0
     sources: list[Source] = field(default_factory=list)
@@ -49,6 +50,7 @@ class Metrics:
         yield from family("api_prices_total", "counter", [("", self.prices)])
         yield from family("api_alerts_total", "counter", self._alerts())
         yield from family("api_polls_waiting", "gauge", [("", self.waiting())])
+        yield from family("api_answers_awaited", "gauge", [("", self.answers_awaited)])
 
     def _alerts(self) -> Iterator[tuple[str, float]]:
         for outcome, count in sorted(self.alerts.items()):

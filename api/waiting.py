@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections.abc import Iterator
 from uuid import UUID
 
 from api.service import Service
@@ -23,7 +24,7 @@ async def over(service: Service, job_id: UUID, seconds: float, *, new: bool) -> 
     a word: six looks per order, each as dear as the start of the work.
     """
     deadline = time.monotonic() + seconds
-    with service.engine.wakeup.end(job_id) as word:
+    with service.engine.wakeup.end(job_id) as word, _counted(service):
         while new or not await ended(service, job_id, 0.0):
             new = False
             left = deadline - time.monotonic()
@@ -32,6 +33,16 @@ async def over(service: Service, job_id: UUID, seconds: float, *, new: bool) -> 
             if await _came(word, min(LOOK_SECONDS, left)):
                 break
     return deadline - time.monotonic()
+
+
+@contextlib.contextmanager
+def _counted(service: Service) -> Iterator[None]:
+    """Show in the metrics that somebody waits for what an agent does."""
+    service.metrics.answers_awaited += 1
+    try:
+        yield
+    finally:
+        service.metrics.answers_awaited -= 1
 
 
 async def _came(word: asyncio.Event, seconds: float) -> bool:

@@ -54,7 +54,8 @@ class PgbenchRun:
 class PgbenchResult:
     """What a run took; `cpu_seconds` of the `pgbench` process itself.
 
-    `rates`: at so many seconds, so many transactions a second since the one before.
+    `rates`: at so many seconds, so many transactions a second since the one before; of a run that
+    ended before its first interval did, the one of the whole run.
     """
 
     seconds: float
@@ -74,8 +75,10 @@ def run(url: str, wanted: PgbenchRun) -> PgbenchResult:
         lines = (done.stdout + done.stderr).strip().splitlines()[-15:]
         raise PgbenchError("\n".join([f"pgbench {wanted.script} failed", *lines]))
     total = int(count[1])
+    seconds = total / float(rate[1])
     rates = [(float(at), float(tps)) for at, tps in _PROGRESS.findall(done.stderr)]
-    return PgbenchResult(total / float(rate[1]), _children_cpu() - cpu, total, rates)
+    rates = rates or [(seconds, float(rate[1]))]
+    return PgbenchResult(seconds, _children_cpu() - cpu, total, rates)
 
 
 def program() -> Path:

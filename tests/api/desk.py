@@ -12,7 +12,7 @@ from uuid import uuid4
 
 import httpx
 
-from tests.api.world import Agent, Json, Service, User
+from tests.api.world import Agent, Json, Service, User, until
 
 Does: TypeAlias = Callable[[Json], Json]
 """What an agent reports of a job: `{"status": …, "output_data": …, "error_message": …}`."""
@@ -154,6 +154,12 @@ def refused(error_code: str, message: str, **more: Json) -> Json:
     """Report a refusal of the broker, or of the agent itself."""
     output = {"error_code": error_code, **more}
     return {"status": "failed", "output_data": output, "error_message": message}
+
+
+def until_awaited(desk: Desk, count: int) -> None:
+    """Return when so many callers wait for what agents do."""
+    http = desk.user.service.http
+    until(lambda: f"api_answers_awaited {count}\n" in http.get("/metrics").text)
 
 
 def at_once(count: int, work: Callable[[], httpx.Response]) -> list[httpx.Response]:

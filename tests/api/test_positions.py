@@ -17,6 +17,7 @@ from tests.api.desk import (
     new_desk,
     refused,
     take_one,
+    until_awaited,
     working,
 )
 from tests.api.world import Service, problem, until
@@ -123,20 +124,13 @@ def test_c27_positions_without_an_agent_are_503(service: Service) -> None:
 
 
 def test_c5_twenty_who_ask_at_once_share_one_job(desk: Desk) -> None:
-    asked = threading.Semaphore(0)
-
     def slow(_: Any) -> Any:
-        """Answer when all have asked: their jobs, or their one job, are there by then."""
-        for _ in range(20):
-            asked.acquire(timeout=30)
+        """Answer when all twenty wait for an answer, of one job or of another."""
+        until_awaited(desk, 20)
         return has(POSITION)
 
-    def ask() -> Any:
-        asked.release()
-        return desk.user.get(PATH)
-
     with working(desk, get_positions=slow):
-        answers = at_once(20, ask)
+        answers = at_once(20, lambda: desk.user.get(PATH))
     assert {answer.status_code for answer in answers} == {200}
     assert all(answer.json() == [POSITION] for answer in answers)
     assert len(desk.jobs("get_positions")) == 1
