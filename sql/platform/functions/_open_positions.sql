@@ -2,7 +2,7 @@
 -- Returns: one row per position with the volume that is left; of one strategy, or all of the user's.
 -- Writes: nothing
 -- Locks: nothing
--- Calls: nothing
+-- Calls: _told_twice
 -- Raises: nothing
 -- Notes: From trade_events: what filled, less what closed the same position, by whatever means (an order, a stop, a
 --   hand at the terminal). Of an order the agent's answer counts, which has the volume of all its deals; without one,
@@ -19,7 +19,7 @@ as $$
                coalesce(max(e.volume) filter (where e.detail ? 'output'), sum(e.volume)) as volume
         from public.trade_events e
         where e.user_id = p_user_id and (p_strategy_id is null or e.strategy_id = p_strategy_id)
-          and e.event in ('filled', 'partially_filled')
+          and e.event in ('filled', 'partially_filled') and not public._told_twice(e)
         group by 1, 2, 3
     ), held as (
         select o.broker_connection_id, o.position_id, max(o.symbol) as symbol, max(o.side) as side,
@@ -38,7 +38,7 @@ as $$
                    bool_or(e.detail ->> 'error_code' = 'position_not_found') as gone
             from public.trade_events e
             where e.broker_connection_id = h.broker_connection_id and e.position_id = h.position_id
-              and e.event in ('closed', 'rejected')
+              and e.event in ('closed', 'rejected') and not public._told_twice(e)
             group by e.job_id
         ) j
     ) c

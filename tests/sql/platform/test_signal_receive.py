@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any
 from uuid import uuid4
 
@@ -28,7 +29,7 @@ from tests.sql.platform.helpers import (
     wait_until_blocked,
     work,
 )
-from tests.sql.platform.trading import claimed, deal, report, send
+from tests.sql.platform.trading import alive, claimed, deal, report, send
 
 FILL = {"ticket": "501", "position_id": "501", "fill_price": 1.1, "volume": 0.1, "symbol": "EURUSD"}
 
@@ -425,6 +426,39 @@ def test_close_finds_what_was_opened_on_an_account_before(pdb: Db, anna: User) -
     call(pdb, "strategy_update", user=anna.id, id=strategy.id,
          changes={"broker_connection_id": str(moved)})  # fmt: skip
     assert closing(pdb, alert(pdb, strategy, action="close")) == ["1"]
+
+
+def nameless(db: Db, user: User, deal_id: str, **more: Any) -> None:
+    """Tell a deal of position 7 that names no order: its broker keeps no comments."""
+    report(db, user.agent, deal(deal_id, value(db, "_now"), position_id="7", **more))
+
+
+def test_close_finds_what_a_deal_told_before_the_order_did(
+    pdb: Db, anna: User, strategy: Strategy
+) -> None:
+    alert(pdb, strategy, volume=0.2)
+    nameless(pdb, anna, "77", volume=0.2, commission=-0.7)
+    filled = {**FILL, "ticket": "7", "position_id": "7", "deal_id": "77", "volume": 0.2}
+    work(pdb, anna.agent, "completed", {**filled, "commission": -0.7})
+    alive(pdb, anna.agent)
+    one(pdb, "position_close", user=anna.id, ticket="7", volume=Decimal("0.1"))
+    nameless(pdb, anna, "78", entry="out", side="sell", commission=0)
+    half = {"closed_price": 1.2, "volume": 0.1, "pnl": 5, "symbol": "EURUSD", "ticket": "7"}
+    work(pdb, anna.agent, "completed", {**half, "deal_id": "78"})
+    assert closing(pdb, alert(pdb, strategy, action="close")) == ["7"]
+    work(pdb, anna.agent, "completed", {**half, "deal_id": "79"})
+    assert one(pdb, "kill_switch", user=anna.id, close_all=True)["closing"] == 0
+
+
+def test_a_fill_that_a_deal_told_before_counts_once(
+    pdb: Db, anna: User, strategy: Strategy
+) -> None:
+    alert(pdb, strategy)
+    nameless(pdb, anna, "77", commission=-0.7)
+    output = {**FILL, "position_id": "7", "deal_id": "77", "commission": -0.7}
+    work(pdb, anna.agent, "completed", output)
+    lost = row(pdb, "select sum(realized_pnl) from public.daily_pnl where user_id = %s", anna.id)
+    assert lost["sum"] == Decimal("-0.70")
 
 
 def test_a_close_is_executed_when_all_positions_are_closed(
