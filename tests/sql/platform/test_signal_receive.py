@@ -492,6 +492,17 @@ def test_a_close_passes_the_kill_switch(pdb: Db, anna: User, strategy: Strategy)
     assert decided(alert(pdb, strategy, action="close")) == ("pending", None)
 
 
+def test_a_close_needs_no_stops_and_closes_no_symbol_that_cannot_be_read(
+    pdb: Db, anna: User, strategy: Strategy
+) -> None:
+    """-1 and the empty text are what could not be read (api.alerts)."""
+    opened(pdb, strategy, "1")
+    unread = alert(pdb, strategy, action="close", symbol="")
+    assert (decided(unread), closing(pdb, unread)) == (("discarded", "invalid_payload"), [])
+    assert signal(pdb, strategy, unread["signal_id"])["symbol"] is None
+    assert closing(pdb, alert(pdb, strategy, action="close", sl=-1.0, tp=-1.0)) == ["1"]
+
+
 def test_a_close_cancels_orders_of_the_strategy_that_wait(
     pdb: Db, anna: User, strategy: Strategy
 ) -> None:
