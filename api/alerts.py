@@ -2,8 +2,8 @@
 
 Names of fields are looked up without regard to case, numbers may be quoted, and a placeholder that
 TradingView left unfilled (`{{ticker}}`) counts as not said. What is said and cannot be read is not
-taken for unsaid: a volume becomes 0, a stop -1 and a symbol the empty text, which no gate lets pass:
-a close of one symbol must not become a close of all.
+taken for unsaid: a volume becomes 0, a stop -1 and a symbol, unfilled or not, the empty text, which
+no gate lets pass: a close of one symbol must not become a close of all.
 """
 
 from __future__ import annotations

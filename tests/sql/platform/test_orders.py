@@ -718,6 +718,16 @@ def test_the_most_positions(pdb: Db, trader: User) -> None:
     order(pdb, trader)
 
 
+def test_an_account_that_has_told_of_no_positions_opens_none(pdb: Db, trader: User) -> None:
+    """Its fills would not be counted, whatever the user's other accounts tell."""
+    limit(pdb, trader, max_open_positions=3)
+    positions(pdb, trader, 0)
+    other = one(pdb, "broker_connection_create", user=trader.id, name="other")["id"]
+    alive(pdb, new_agent(pdb, trader.id, other))
+    assert gated(pdb, trader, broker_connection_id=other) == "risk_data_unavailable"
+    order(pdb, trader)
+
+
 def test_a_fill_is_a_position_before_the_next_report_says_so(pdb: Db, trader: User) -> None:
     limit(pdb, trader, max_open_positions=1)
     positions(pdb, trader, 0)
