@@ -82,7 +82,7 @@ begin
                 public._number(j.input -> 'sl'), public._number(j.input -> 'tp'), v_retcode,
                 coalesce(j.output ->> 'broker_order_id', j.output ->> 'ticket'),
                 case when v_filled then v_deal_id end,
-                coalesce(j.output ->> 'position_id', j.input ->> 'ticket'),
+                left(coalesce(j.output ->> 'position_id', j.input ->> 'ticket'), 64),    -- it is indexed
                 case when v_filled then public._money(j.output -> 'pnl') end,
                 case when v_filled then public._money(j.output -> 'commission') end,
                 case when v_filled then public._money(j.output -> 'swap') end,
