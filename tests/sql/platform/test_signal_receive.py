@@ -461,6 +461,21 @@ def test_a_fill_that_a_deal_told_before_counts_once(
     assert lost["sum"] == Decimal("-0.70")
 
 
+def test_on_a_netting_account_a_sale_is_less_of_what_was_bought(
+    pdb: Db, anna: User, strategy: Strategy
+) -> None:
+    for side, volume in (("buy", 0.3), ("sell", 0.1)):
+        alert(pdb, strategy, action=side, volume=volume)
+        output = {**FILL, "position_id": "7", "side": side, "volume": volume}
+        work(pdb, anna.agent, "completed", output)
+    assert closing(pdb, alert(pdb, strategy, action="close_short")) == []
+    assert closing(pdb, alert(pdb, strategy, action="close_long")) == ["7"]
+    work(pdb, anna.agent, "failed", error="market closed")
+    alert(pdb, strategy, action="sell", volume=0.2)
+    work(pdb, anna.agent, "completed", {**FILL, "position_id": "7", "side": "sell", "volume": 0.2})
+    assert decided(alert(pdb, strategy, action="close")) == ("discarded", "position_not_found")
+
+
 def test_a_close_is_executed_when_all_positions_are_closed(
     pdb: Db, anna: User, strategy: Strategy
 ) -> None:
