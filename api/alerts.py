@@ -9,6 +9,7 @@ no gate lets pass: a close of one symbol must not become a close of all.
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
@@ -82,11 +83,21 @@ def read(body: str) -> Alert:
 def _payload(body: str) -> dict[str, Any]:
     if len(body.encode()) > BODY_BYTES:
         return {"_raw": body[:SHOWN_CHARACTERS], "_truncated": True}
-    try:
-        found = orjson.loads(body.removeprefix("\ufeff"))
-    except orjson.JSONDecodeError:
-        found = None
+    found = _json(body.removeprefix("\ufeff"))
     return found if isinstance(found, dict) else {"_raw": body}
+
+
+def _json(text: str) -> Any:
+    """Read JSON, and what TradingView makes of it: a plot without a value is filled in as NaN."""
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        if "NaN" not in text:
+            return None
+    try:
+        return orjson.loads(orjson.dumps(json.loads(text, parse_constant=str)))
+    except (ValueError, TypeError, RecursionError):
+        return None
 
 
 def _storable(payload: dict[str, Any], body: str) -> dict[str, Any]:

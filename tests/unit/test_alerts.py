@@ -63,6 +63,18 @@ def test_a_volume_that_is_said_and_none_is_never_taken_for_unsaid(said: Any, exp
     assert read(orjson.dumps({"volume": said}).decode()).volume == Decimal(expected)
 
 
+@pytest.mark.parametrize("plot", ["NaN", "-Infinity", '"NaN"'])
+def test_a_plot_without_a_value_spoils_no_alert(plot: str) -> None:
+    alert = read(f'{{"symbol": "EURUSD", "action": "close", "sl": {plot}, "note": "NaN"}}')
+    assert (alert.symbol, alert.action, alert.sl) == ("EURUSD", "close", Decimal(-1))
+    assert alert.payload["note"] == "NaN"
+
+
+@pytest.mark.parametrize("body", ["[" * 20_000 + "NaN", '{"a": NaN, "id": "\\ud800"}', "NaN"])
+def test_what_is_no_json_for_other_reasons_is_kept_as_it_is(body: str) -> None:
+    assert read(body).payload == {"_raw": body}
+
+
 @pytest.mark.parametrize("said", [None, "", "{{strategy.order.contracts}}"])
 def test_a_volume_that_is_not_said_is_none(said: Any) -> None:
     assert read(orjson.dumps({"volume": said}).decode()).volume is None
