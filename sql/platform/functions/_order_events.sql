@@ -42,15 +42,11 @@ begin
             when j.status = 'completed' and length(j.output ->> 'deal_id') between 1 and 64
                  and public._money(j.output -> case j.job_type when 'trade' then 'commission' else 'pnl' end)
                      is not null then nullif(j.output ->> 'deal_id', '0') end;    -- 0: the terminal's none
-        v_told := exists (
-            select from public.trade_events e
-            where e.broker_connection_id = v_account and e.deal_id = v_deal_id and e.job_id is null);
-        if v_told then
-            v_deal_id := null;
-        end if;
+        v_told := exists (select from public.trade_events e
+                          where e.broker_connection_id = v_account and e.deal_id = v_deal_id and e.job_id is null);
+        v_deal_id := case when not v_told then v_deal_id end;
         select s.id, s.strategy_id into v_signal
-        from (
-            select w.id, w.strategy_id, w.user_id from public.tv_signals w
+        from (select w.id, w.strategy_id, w.user_id from public.tv_signals w
             where w.id = coalesce(v_parent_id, public._uuid(j.input ->> 'signal_id'))
             offset 0    -- no other index may come into question
         ) s
