@@ -501,6 +501,19 @@ def test_a_close_that_fails_for_one_position_has_failed(
     assert (found["status"], found["reason"]) == ("failed", "market closed")
 
 
+def test_a_close_in_part_has_failed_and_the_rest_can_be_closed(
+    pdb: Db, anna: User, strategy: Strategy
+) -> None:
+    opened(pdb, strategy, "1")
+    answer = alert(pdb, strategy, action="close")
+    part = {"closed_price": 1.2, "volume": 0.06, "pnl": 5, "retcode": 10010, "ticket": "1"}
+    work(pdb, anna.agent, "completed", part)
+    found = signal(pdb, strategy, answer["signal_id"])
+    assert (found["status"], found["error_message"]) == ("failed", "partially_filled")
+    assert found["fill_price"] == Decimal("1.2")
+    assert closing(pdb, alert(pdb, strategy, action="close")) == ["1"]
+
+
 def test_a_close_passes_the_kill_switch(pdb: Db, anna: User, strategy: Strategy) -> None:
     opened(pdb, strategy, "1")
     halted(pdb, anna, strategy)
