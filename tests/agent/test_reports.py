@@ -73,7 +73,7 @@ def test_the_balance_of_the_morning_counts_all_deals_however_many_reports_they_t
         from public.daily_pnl d join public.broker_connections b on b.id = d.broker_connection_id
         where d.user_id = %s and b.last_balance is not null"""
     with working(paper, settings_of(state_of(tmp_path / "state", trader))):
-        until(lambda: owner.service.rows(query, owner.user_id))
+        until(lambda: bool(owner.service.rows(query, owner.user_id)))
         until(lambda: known_deals(trader) == ["1000", "1001", "1002"])
     [day] = owner.service.rows(query, owner.user_id)
     assert day["base_balance"] == day["morning"]
