@@ -197,6 +197,13 @@ def test_errors_are_a_line_of_json_where_json_is_asked_for(jobengine: CommandLin
     assert orjson.loads(failed(said, code=2))["error"] == "UsageError"
 
 
+def test_it_says_which_version_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        cli.main(["--version"])
+    assert left.value.code == 0
+    assert re.fullmatch(r"jobengine \d+\.\d+\.\d+\n", capsys.readouterr().out)
+
+
 def test_it_runs_as_a_module() -> None:
     command = [sys.executable, "-m", "jobengine", "--help"]
     said = subprocess.run(command, capture_output=True, text=True, check=True)
