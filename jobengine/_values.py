@@ -151,6 +151,13 @@ def connection(value: Any) -> None:
         )
 
 
+def ids_or_filter(job_ids: object, queue: object, job_type: object) -> None:
+    """Refuse a filter beside ids: it would not narrow them, and more would stop than is meant."""
+    for field, value in (("queue", queue), ("job_type", job_type)):
+        if job_ids is not None and value is not None:
+            raise InvalidArgument(field, "not together with job_ids")
+
+
 def checked(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Return single arguments of a call, each as its name says; None is the default of each."""
     return {

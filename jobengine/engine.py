@@ -348,6 +348,7 @@ class JobEngine:
         limit: int = 1000,
     ) -> Sequence[Cancelled]:
         """Stop jobs, by id or by tenant, queue and type (cancel.sql)."""
+        _values.ids_or_filter(job_ids, queue, job_type)
         return await self._call(
             calls.cancel,
             job_ids=None if job_ids is None else _values.ids(job_ids, "job_ids"),

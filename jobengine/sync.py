@@ -118,6 +118,7 @@ def cancel(
     limit: int = 1000,
 ) -> Sequence[Cancelled]:
     """Stop jobs, by id or by tenant, queue and type (cancel.sql)."""
+    _values.ids_or_filter(job_ids, queue, job_type)
     return _call(
         connection,
         calls.cancel,

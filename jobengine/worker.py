@@ -125,7 +125,7 @@ class Worker:
 
         It takes the `Job` and returns its output (JSON), or `Reject`, `Snooze` or `Cancel`; an
         exception, raised or returned, fails the attempt. Functions that are not async run in
-        threads.
+        threads. Another handler of the same type takes its place, as a test may want.
 
         At most `concurrency` handlers of the type run at once in this worker. Jobs beyond that wait
         here, with a slot and a lease each, which is kept: they may fill all slots and keep other

@@ -170,6 +170,8 @@ CALLS: dict[str, tuple[Any, str]] = {
     "a claim of nothing": (lambda e: e.claim(["q"], agent_id="a", limit=0), "limit"),
     "no such two_phase": (lambda e: e.claim(["q"], agent_id="a", two_phase="no"), "two_phase"),
     "a cancel of nothing": (lambda e: e.cancel(), "job_ids"),
+    "a cancel of ids in a queue": (lambda e: e.cancel([NOBODY], queue="q"), "queue"),
+    "a cancel of ids of a type": (lambda e: e.cancel([NOBODY], job_type="t"), "job_type"),
     "a long reason": (lambda e: e.cancel([NOBODY], reason="r" * 1001), "reason"),
     "a reason with NUL": (lambda e: e.cancel([NOBODY], reason="\0"), "reason"),
     "a reason with a lone surrogate": (lambda e: e.cancel([NOBODY], reason="\ud800"), "reason"),
