@@ -180,7 +180,7 @@ async def test_who_gives_up_connecting_leaves_no_task() -> None:
     opening.cancel()
     with pytest.raises(asyncio.CancelledError):
         await opening
-    assert asyncio.all_tasks() == before
+    await until(lambda: asyncio.all_tasks() == before)
 
 
 @in_loop
