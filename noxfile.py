@@ -3,7 +3,7 @@
 import nox
 
 # dev.py has made the one environment of the project from its lock file and started nox inside
-# it; an environment per session would install the same sixty packages seven times over.
+# it; an environment per session would install the same packages once for each.
 nox.options.default_venv_backend = "none"
 nox.options.sessions = ["tests"]
 

@@ -7,11 +7,13 @@ import asyncio
 import os
 import sys
 from collections.abc import Callable
+from typing import Any
 
 import orjson
 
 from api import commands
 from api.settings import Settings, SettingsError
+from jobengine.cli.options import positive
 from jobengine.errors import EngineError
 
 FAILED, WRONG = 1, 2
@@ -35,29 +37,34 @@ def main(arguments: list[str] | None = None) -> int:
 def parser() -> argparse.ArgumentParser:
     root = argparse.ArgumentParser(prog="python -m api", description=__doc__)
     sub = root.add_subparsers(required=True, metavar="COMMAND")
-    up = sub.add_parser("up", help="serve with everything that it needs, nothing to set up")
+    up = _command(sub, "up", "serve with everything that it needs, nothing to set up")
     _listening(up)
     up.add_argument(
         "--simulated", action="store_true", help="with a demo account whose terminal is simulated"
     )
     up.set_defaults(run=_up)
-    serve = sub.add_parser("serve", help="serve HTTP until a signal ends it")
+    serve = _command(sub, "serve", "serve HTTP until a signal ends it")
     _listening(serve)
     serve.set_defaults(run=_serve)
-    migrate = sub.add_parser("migrate", help="bring the database to this engine and platform")
+    migrate = _command(sub, "migrate", "bring the database to this engine and platform")
     migrate.set_defaults(run=lambda _: asyncio.run(commands.migrate(_database_url())))
-    openapi = sub.add_parser("openapi", help="print the description of the interface")
+    openapi = _command(sub, "openapi", "print the description of the interface")
     openapi.set_defaults(run=lambda _: print(_description()))
-    _demo(sub.add_parser("demo", help="everything at work in processes of its own, and proved"))
-    _user(sub.add_parser("user", help="users, where no other system keeps them"))
+    _demo(_command(sub, "demo", "everything at work in processes of its own, and proved"))
+    _user(_command(sub, "user", "users, where no other system keeps them"))
     return root
+
+
+def _command(commands: Any, name: str, about: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(name, help=about, description=about)
+    return parser
 
 
 def _user(user: argparse.ArgumentParser) -> None:
     actions = user.add_subparsers(required=True, metavar="ACTION")
-    add = actions.add_parser("add", help="add a user and print the id")
-    token = actions.add_parser("token", help="print a token for the user")
-    token.add_argument("--hours", type=float, default=24.0, help="how long it is valid (24)")
+    add = _command(actions, "add", "add a user and print the id")
+    token = _command(actions, "token", "print a token for the user")
+    token.add_argument("--hours", type=positive, default=24.0, help="how long it is valid (24)")
     for action in (add, token):
         action.add_argument("email", metavar="EMAIL")
     add.set_defaults(run=lambda o: print(commands.add_user(os.environ, o.email)))

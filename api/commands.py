@@ -19,7 +19,7 @@ from uuid import UUID
 import psycopg
 from psycopg import AsyncConnection
 
-from api import calls, schema, tokens
+from api import calls, errors, schema, tokens
 from api.database import Connection, as_service, create_pool
 from api.embedded import EmbeddedValkey
 from api.openapi import document
@@ -140,8 +140,16 @@ def kept_secret(data: Path) -> str:
 
 async def migrate(database_url: str) -> None:
     """Bring the database to this engine and platform."""
-    async with await AsyncConnection.connect(database_url) as conn:
+    async with await _connected(database_url) as conn:
         await schema.install(conn)
+
+
+async def _connected(database_url: str) -> AsyncConnection[Any]:
+    """Return a connection; `Refused` says at once why there is none, where a pool would try on."""
+    try:
+        return await AsyncConnection.connect(database_url)
+    except psycopg.Error as error:
+        raise Refused(f"cannot connect to the database: {error}".strip()) from error
 
 
 def openapi() -> dict[str, Any]:
@@ -169,8 +177,17 @@ def token(environment: Mapping[str, str], email: str, hours: float) -> str:
 
 async def _on(url: str, call: Callable[[Connection], Awaitable[T]]) -> T:
     """Do the call as the service."""
+    await (await _connected(url)).close()
     try:
         async with create_pool(url, 2) as pool, as_service(pool) as conn:
             return await call(conn)
     except psycopg.Error as error:
-        raise Refused(error.diag.message_primary or str(error)) from error
+        raise Refused(_words(error)) from error
+
+
+def _words(error: psycopg.Error) -> str:
+    """Return what a refusal means: the service's words for its code, or the rule that is broken."""
+    problem = errors.from_error(error)
+    if problem is None or problem.code == "invalid":
+        return error.diag.message_primary or str(error)
+    return problem.title

@@ -12,6 +12,7 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.types.json import set_json_loads
 from psycopg_pool import AsyncConnectionPool
 
+from jobengine import _values
 from jobengine._db import Connection
 from jobengine.errors import EngineUnavailable, InvalidArgument, from_driver
 
@@ -34,6 +35,11 @@ def make_pool(
     url: str, *, min_size: int, max_size: int, prepare_threshold: int | None
 ) -> AsyncConnectionPool[Any]:
     """Return the pool, closed; `InvalidArgument` where the URL is none."""
+    least, most = _values.integer(min_size, "min_size"), _values.integer(max_size, "max_size")
+    if most < 1:
+        raise InvalidArgument("max_size", "at least 1")
+    if not 0 <= least <= most:
+        raise InvalidArgument("min_size", f"from 0 to max_size, which is {most}")
     return AsyncConnectionPool(
         url,
         min_size=min_size,
@@ -44,6 +50,14 @@ def make_pool(
         reconnect_failed=AsyncConnectionPool.check,
         kwargs={"autocommit": True, "prepare_threshold": prepare_threshold, **defaults(url)},
     )
+
+
+def a_pool(database: object) -> AsyncConnectionPool[Any]:
+    """Return what is a pool; `InvalidArgument` where it is none, as a variable that is not set."""
+    if not isinstance(database, AsyncConnectionPool):
+        rule = f"a URL, or a psycopg_pool.AsyncConnectionPool, not {type(database).__name__}"
+        raise InvalidArgument("database", rule)
+    return database
 
 
 def defaults(url: str, **other: str) -> dict[str, str | int]:
@@ -66,6 +80,9 @@ async def open_pool(pool: AsyncConnectionPool[Any]) -> None:
     except psycopg.Error as error:
         await pool.close()
         raise EngineUnavailable(f"cannot connect: {await _reason(pool) or error}") from error
+    except BaseException:  # cancelled: whoever cannot enter closes nothing either
+        await pool.close()
+        raise
 
 
 class Checkout:

@@ -13,7 +13,7 @@ from uuid import UUID
 
 from psycopg_pool import AsyncConnectionPool
 
-from jobengine import _db, calls, schema
+from jobengine import _db, _values, calls, schema
 from jobengine._arguments import (
     Elements,
     ended_arguments,
@@ -27,7 +27,7 @@ from jobengine._bulk import enqueue_all
 from jobengine._coalescing import Coalescer
 from jobengine._db import Connection
 from jobengine._meter import Meter
-from jobengine._pool import Checkout, make_pool, open_pool
+from jobengine._pool import Checkout, a_pool, make_pool, open_pool
 from jobengine._retrying import looks
 from jobengine._sharing import FEW, N, Request, Sharing, own
 from jobengine.errors import EngineUnavailable, InvalidArgument, WaitTimeout
@@ -101,7 +101,7 @@ class JobEngine:
                 prepare_threshold=prepare_threshold,
             )
             if isinstance(database, str)
-            else database
+            else a_pool(database)
         )
         self.meter = None if on_metric is None else Meter(on_metric)
         self._sharing = Sharing(self.connection)
@@ -155,18 +155,17 @@ class JobEngine:
         `settle` names the function ("schema.function", "" for none) that changes the parents in the
         transaction that ends a job. Contract: sql/engine/functions/register_job_type.sql.
         """
-        async with self.connection() as conn:
-            await calls.register_job_type(
-                conn,
-                job_type=job_type,
-                priority=priority,
-                max_attempts=max_attempts,
-                lease_seconds=lease,
-                delivery=delivery,
-                backoff_seconds=backoff,
-                backoff_max_seconds=backoff_max,
-                settle=settle,
-            )
+        await self._call(
+            calls.register_job_type,
+            job_type=job_type,
+            priority=priority,
+            max_attempts=max_attempts,
+            lease_seconds=lease,
+            delivery=delivery,
+            backoff_seconds=backoff,
+            backoff_max_seconds=backoff_max,
+            settle=settle,
+        )
 
     async def enqueue(
         self,
@@ -219,10 +218,13 @@ class JobEngine:
 
         A generator makes its jobs while the server writes those before them.
         """
+        if connection is not None:
+            _values.connection(connection)
+        new = _values.each(jobs, "jobs", NewJob)
         if self.meter is None:
-            return await self._enqueue(iter(jobs), connection)
+            return await self._enqueue(new, connection)
         job_types: list[str] = []
-        answers = await self._enqueue(_noting(jobs, job_types), connection)
+        answers = await self._enqueue(_noting(new, job_types), connection)
         self.meter.enqueued(job_types, answers)
         return answers
 
@@ -246,6 +248,8 @@ class JobEngine:
         restart of the server. `InvalidArgument` where the pool holds a single connection.
         """
         self.check_pool()
+        if timeout is not None:
+            timeout = _values.seconds(timeout, "timeout")
         deadline = None if timeout is None else time.monotonic() + timeout
         with self.wakeup.end(job_id) as ended:
             for pause in looks():
@@ -260,8 +264,9 @@ class JobEngine:
 
     async def get(self, job_id: UUID, *, tenant_id: UUID | None = None) -> JobInfo | None:
         """Return the job, or None; with a tenant, only a job of that one (get.sql)."""
-        async with self.connection() as conn:
-            found = await calls.get(conn, job_ids=_db.array([job_id]), tenant_id=tenant_id)
+        found = await self._call(
+            calls.get, job_ids=_db.array([_values.uuid(job_id, "job_id")]), tenant_id=tenant_id
+        )
         return found[0] if found else None
 
     async def claim(
@@ -280,11 +285,11 @@ class JobEngine:
         remote agent, who then calls `start` (if two-phase), `extend`, and `finish` or `release`.
         """
         request = {
-            "queues": list(queues),
-            "agent_id": agent_id,
-            "limit": limit,
-            "tenant_id": tenant_id,
-            "request_id": request_id,
+            "queues": _values.texts(queues, "queues"),
+            "agent_id": _values.text(agent_id, "agent_id"),
+            "limit": _values.integer(limit, "limit"),
+            "tenant_id": None if tenant_id is None else _values.uuid(tenant_id, "tenant_id"),
+            "request_id": None if request_id is None else _values.uuid(request_id, "request_id"),
             "two_phase": two_phase,
         }
         text = _db.json(request, "requests") or b""
@@ -307,7 +312,7 @@ class JobEngine:
         if seconds is None:
             answers = await self._leases(calls.extend, self._sharing.extend, leases)
         else:
-            arguments = lease_arguments(leases)
+            arguments = lease_arguments(_values.leases(leases))
             answers = await self._call(calls.extend, **arguments, seconds=seconds)
         if self.meter is not None:
             self.meter.leases(answers)
@@ -320,7 +325,7 @@ class JobEngine:
 
         `job_types`, one per report, are for the metrics alone.
         """
-        said = list(reports)
+        said = _values.records(reports, "reports", Report)
         if 0 < len(said) <= FEW:
             answers = own(await self._sharing.finish(report_elements(said)))
         else:
@@ -355,9 +360,10 @@ class JobEngine:
         limit: int = 1000,
     ) -> Sequence[Cancelled]:
         """Stop jobs, by id or by tenant, queue and type (cancel.sql)."""
+        _values.ids_or_filter(job_ids, queue, job_type)
         return await self._call(
             calls.cancel,
-            job_ids=None if job_ids is None else _ids(job_ids),
+            job_ids=None if job_ids is None else _values.ids(job_ids, "job_ids"),
             reason=reason,
             tenant_id=tenant_id,
             queue=queue,
@@ -376,7 +382,7 @@ class JobEngine:
         """Put ended jobs back to wait with all their attempts (retry.sql)."""
         return await self._call(
             calls.retry,
-            job_ids=_ids(job_ids),
+            job_ids=_values.ids(job_ids, "job_ids"),
             run_at=run_at,
             expires_at=expires_at,
             tenant_id=tenant_id,
@@ -407,16 +413,15 @@ class JobEngine:
         cap: int | None = 10000,
     ) -> int:
         """Count the jobs that match, up to `cap`; None counts exactly (count.sql)."""
-        async with self.connection() as conn:
-            return await calls.count(
-                conn,
-                tenant_id=tenant_id,
-                status=status,
-                queue=queue,
-                job_type=job_type,
-                unsettled=unsettled,
-                cap=cap,
-            )
+        return await self._call(
+            calls.count,
+            tenant_id=tenant_id,
+            status=status,
+            queue=queue,
+            job_type=job_type,
+            unsettled=unsettled,
+            cap=cap,
+        )
 
     async def stats(self, *, tenant_id: UUID | None = None) -> Sequence[QueueStats]:
         """Tell what waits and what is held, per queue (stats.sql)."""
@@ -451,8 +456,9 @@ class JobEngine:
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> T:
+        given: Any = _values.checked(kwargs)
         async with self.connection() as conn:
-            return await call(conn, *args, **kwargs)
+            return await call(conn, *args, **given)
 
     async def _leases(
         self,
@@ -460,7 +466,7 @@ class JobEngine:
         shared: Coalescer[Elements, N],
         leases: Iterable[Held],
     ) -> Sequence[N]:
-        held = list(leases)
+        held = _values.leases(leases)
         if 0 < len(held) <= FEW:
             return own(await shared(lease_elements(held)))
         return await self._call(call, **lease_arguments(held))
@@ -482,10 +488,6 @@ def _noting(jobs: Iterable[NewJob], job_types: list[str]) -> Iterator[NewJob]:
     for job in jobs:
         job_types.append(job.job_type)
         yield job
-
-
-def _ids(job_ids: Iterable[UUID]) -> str:
-    return _db.array(job_ids) or "{}"
 
 
 async def _wait(event: asyncio.Event, seconds: float) -> None:

@@ -97,6 +97,16 @@ _BY_SQLSTATE: dict[str, type[EngineError]] = {
     "42501": NotInstalled,
 }
 
+_INSTALL_HINT = "`jobengine install` brings this database to the version of the library"
+_GRANT_HINT = (
+    "grant jobengine_client, jobengine_worker or jobengine_operator to this role, "
+    "as docs/guide/operating.md has them"
+)
+_HINTS = {
+    **dict.fromkeys(("3F000", "42883", "42P01"), _INSTALL_HINT),
+    "42501": _GRANT_HINT,
+}
+
 # A prepared statement is gone, or there already: another server connection answers than before.
 _UNPREPARED = ("26000", "42P05")
 _UNPREPARED_HINT = (
@@ -130,7 +140,7 @@ def from_driver(error: psycopg.Error) -> EngineError:
     if kind is None:
         unreachable = isinstance(error, psycopg.OperationalError)
         return EngineUnavailable(message) if unreachable else EngineError(message)
-    return kind(message, hint=error.diag.message_hint)
+    return kind(message, hint=error.diag.message_hint or _HINTS.get(error.sqlstate or ""))
 
 
 def item_of(error: psycopg.Error) -> int | None:

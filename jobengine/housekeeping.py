@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
-from jobengine import logs
+from jobengine import _values, logs
 from jobengine._retrying import jittered, note_retry
 from jobengine.engine import JobEngine
 from jobengine.errors import EngineError, InvalidArgument
@@ -34,13 +34,12 @@ class Housekeeping:
         prune_every: float = 60.0,
     ) -> None:
         """All in seconds; `keep` is how long ended jobs stay, None: for ever."""
-        _check("sweep_every", sweep_every > 0, "above 0")
-        _check("prune_every", prune_every > 0, "above 0")
-        _check("keep", keep is None or 0 <= keep <= _LONGEST, f"None, or from 0 to {_LONGEST}")
         self._engine = engine
-        self._sweep_every = sweep_every
-        self._keep = keep
-        self._prune_every = prune_every
+        self._sweep_every = _values.span(sweep_every, "sweep_every")
+        self._keep = None if keep is None else _values.seconds(keep, "keep")
+        if self._keep is not None and not 0 <= self._keep <= _LONGEST:
+            raise InvalidArgument("keep", f"None, or from 0 to {_LONGEST}")
+        self._prune_every = _values.span(prune_every, "prune_every")
 
     async def run(self) -> None:
         """Do all of it, each at its pace with jitter, until cancelled.
@@ -84,8 +83,3 @@ class Housekeeping:
                 await work()
             except EngineError as error:
                 note_retry(what, error, pause, self._engine.meter)
-
-
-def _check(field: str, holds: bool, rule: str) -> None:  # noqa: FBT001 - it is what is checked
-    if not holds:
-        raise InvalidArgument(field, rule)

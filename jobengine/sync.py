@@ -20,7 +20,7 @@ from uuid import UUID
 import psycopg
 from psycopg.pq import TransactionStatus
 
-from jobengine import _db, calls
+from jobengine import _db, _values, calls
 from jobengine._bulk import enqueue_all
 from jobengine._db import AnyConnection
 from jobengine._retrying import looks
@@ -76,12 +76,13 @@ def enqueue(
 
 def enqueue_many(connection: Connection, jobs: Iterable[NewJob]) -> Sequence[Enqueued]:
     """Put jobs in, all or none, and answer in their order; tens of thousands in one call."""
-    return _call(connection, enqueue_all, jobs)
+    return _call(connection, enqueue_all, _values.each(jobs, "jobs", NewJob))
 
 
 def get(connection: Connection, job_id: UUID, *, tenant_id: UUID | None = None) -> JobInfo | None:
     """Return the job, or None; with a tenant, only a job of that one (get.sql)."""
-    found = _call(connection, calls.get, job_ids=_db.array([job_id]), tenant_id=tenant_id)
+    job_ids = _db.array([_values.uuid(job_id, "job_id")])
+    found = _call(connection, calls.get, job_ids=job_ids, tenant_id=tenant_id)
     return found[0] if found else None
 
 
@@ -92,6 +93,8 @@ def wait(connection: Connection, job_id: UUID, *, timeout: float | None = None) 
     Refuses a connection that is in a transaction: a job that it enqueued could never run.
     """
     _refuse_transaction(connection)
+    if timeout is not None:
+        timeout = _values.seconds(timeout, "timeout")
     deadline = None if timeout is None else time.monotonic() + timeout
     for pause in looks():
         if (job := _look_for(connection, job_id)).ended:
@@ -114,10 +117,11 @@ def cancel(
     limit: int = 1000,
 ) -> Sequence[Cancelled]:
     """Stop jobs, by id or by tenant, queue and type (cancel.sql)."""
+    _values.ids_or_filter(job_ids, queue, job_type)
     return _call(
         connection,
         calls.cancel,
-        job_ids=None if job_ids is None else _db.array(job_ids) or "{}",
+        job_ids=None if job_ids is None else _values.ids(job_ids, "job_ids"),
         reason=reason,
         tenant_id=tenant_id,
         queue=queue,
@@ -135,8 +139,9 @@ def _call(
     """Run a call of `jobengine.calls` to its end, which is one step on a plain connection."""
     if _status(connection) == TransactionStatus.INERROR:
         raise InvalidArgument("connection", "no transaction that has failed: roll it back first")
+    given: Any = _values.checked(kwargs)
     try:
-        call(connection, *args, **kwargs).send(None)
+        call(connection, *args, **given).send(None)
     except StopIteration as end:
         result: T = end.value
         return result

@@ -20,7 +20,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import TypeVar
 from uuid import UUID, uuid4
 
-from jobengine import logs
+from jobengine import _values, logs
 from jobengine._book import Book, HeldJob
 from jobengine._cancelling import cancelled
 from jobengine._handlers import BatchHandler, Handler, Threads
@@ -83,20 +83,22 @@ class Worker:
         `poll` bounds what a lost notification costs, `sweep_every` a rescue; jobs that ended more
         than `keep` ago are removed, with None never. Middleware: the first is the outermost.
         """
-        if concurrency < 1:
-            raise InvalidArgument("concurrency", "at least 1")
-        if not queues:
+        if not isinstance(engine, JobEngine):
+            raise InvalidArgument("engine", f"a JobEngine, not {type(engine).__name__}")
+        _values.at_least_one(concurrency, "concurrency")
+        self._queues = _values.texts(queues, "queues")
+        if not self._queues:
             raise InvalidArgument("queues", "at least one")
-        self.agent_id = agent_id or f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
+        name = agent_id or f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
+        self.agent_id = _values.text(name, "agent_id")
         self._engine = engine
-        self._queues = list(queues)
-        self._poll = poll
-        self._drain_timeout = drain_timeout
+        self._poll = _values.span(poll, "poll")
+        self._drain_timeout = _values.span(drain_timeout, "drain_timeout", above=False)
         self._claimer = Claimer(
             engine.connection,
-            queues=queues,
+            queues=self._queues,
             agent_id=self.agent_id,
-            tenant_id=tenant_id,
+            tenant_id=None if tenant_id is None else _values.uuid(tenant_id, "tenant_id"),
             two_phase="at_most_once",
             meter=engine.meter,
         )
@@ -113,7 +115,7 @@ class Worker:
             turns=self._turns,
             threads=self._threads,
             reporter=self._reporter,
-            middleware=middleware,
+            middleware=_values.functions(middleware, "middleware"),
         )
         self._job_came = asyncio.Event()
         self._stopping = asyncio.Event()
@@ -123,7 +125,7 @@ class Worker:
 
         It takes the `Job` and returns its output (JSON), or `Reject`, `Snooze` or `Cancel`; an
         exception, raised or returned, fails the attempt. Functions that are not async run in
-        threads.
+        threads. Another handler of the same type takes its place, as a test may want.
 
         At most `concurrency` handlers of the type run at once in this worker. Jobs beyond that wait
         here, with a slot and a lease each, which is kept: they may fill all slots and keep other
@@ -131,9 +133,10 @@ class Worker:
         queue, and a worker, of its own. A thread whose job was cancelled or lost runs on and is not
         counted: meanwhile more than `concurrency` may run.
         """
-        _at_least_one("concurrency", concurrency)
+        self._check(job_type, concurrency)
 
         def register(handler: H) -> H:
+            _values.function(handler, "handler")
             self._runners.add(job_type, handler)
             self._turns.plan(job_type, size=None, most=concurrency)
             return handler
@@ -156,15 +159,21 @@ class Worker:
         end its batch: what is answered for it counts if it still may. When all are stopped, the
         handler is cancelled.
         """
-        _at_least_one("size", size)
-        _at_least_one("concurrency", concurrency)
+        self._check(job_type, concurrency)
+        _values.at_least_one(size, "size")
 
         def register(handler: B) -> B:
+            _values.function(handler, "handler")
             self._runners.add_batch(job_type, handler)
             self._turns.plan(job_type, size=size, most=concurrency)
             return handler
 
         return register
+
+    def _check(self, job_type: str, concurrency: int | None) -> None:
+        _values.text(job_type, "job_type")  # `@worker.handles` alone would take the function as one
+        if concurrency is not None:
+            _values.at_least_one(concurrency, "concurrency")
 
     def stop(self) -> None:
         """Begin to drain; a second call ends the wait for handlers."""
@@ -355,8 +364,3 @@ class Worker:
 
     async def _release(self, held: Sequence[HeldJob]) -> None:
         await self._persistently(lambda: self._engine.release(h.job for h in held), "release")
-
-
-def _at_least_one(field: str, value: int | None) -> None:
-    if value is not None and value < 1:
-        raise InvalidArgument(field, "at least 1")

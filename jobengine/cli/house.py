@@ -110,8 +110,8 @@ def _worker(app: str, engine: JobEngine) -> Worker:
         raise EngineError(f"{app} names no module")
     sys.path.insert(0, "")
     make = getattr(importlib.import_module(module), factory or "worker", None)
-    if make is None:
-        raise EngineError(f"{module} has no {factory or 'worker'}")
+    if not callable(make):
+        raise EngineError(f"{module} has no function {factory or 'worker'}")
     worker = make(engine)
     if not isinstance(worker, Worker):
         raise EngineError(f"{app} returned {worker!r}, not a Worker")

@@ -18,6 +18,10 @@ def begin(options: Options) -> None:
     # Where a program reads, standard error holds one line: the error.
     level = getattr(options, "log_level", "error" if options.json else "warning")
     logging.basicConfig(level=level.upper(), handlers=[handler])
+    # psycopg has a level of its own. Where no server is, its pool warns twenty times before a
+    # command can say so once; `work`, which goes on, shows them.
+    driver = getattr(options, "log_level", "error")
+    logging.getLogger("psycopg").setLevel(driver.upper())
 
 
 def _formatter(kind: str) -> logging.Formatter:

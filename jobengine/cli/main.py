@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from importlib.metadata import version
 from typing import NoReturn
 
 from jobengine.cli import change, codes, demo, doctor, house, install, logs, look, put
@@ -57,6 +58,7 @@ def _run(options: Options) -> int:
 def parser() -> Parser:
     """Return the parser of the whole command line."""
     whole = Parser(prog="jobengine", description=_ABOUT, epilog=f"{_DATABASE}\n{codes.epilog()}")
+    whole.add_argument("--version", action="version", version=f"jobengine {version('jobengine')}")
     commands = whole.add_subparsers(required=True, metavar="COMMAND", parser_class=Parser)
     for group in (install, put, look, change, house, doctor, demo):
         group.add(commands)

@@ -61,7 +61,7 @@ class EmbeddedPostgres:
 
     def __init__(
         self,
-        data: Path | None = None,
+        data: Path | str | None = None,
         *,
         settings: Mapping[str, str] | None = None,
         durable: bool = True,
@@ -76,7 +76,7 @@ class EmbeddedPostgres:
         """
         if refused := OURS & set(settings or ()):
             raise EmbeddedError(f"set by the embedded server itself: {', '.join(sorted(refused))}")
-        self._wanted = data or _default_data()
+        self._wanted = Path(data) if data else _default_data()
         self._settings = {**SETTINGS, **({} if durable else NOT_DURABLE), **(settings or {})}
         self._durable = durable
         self._progress = progress or (lambda _: None)

@@ -13,7 +13,7 @@ import pytest
 
 from jobengine import cli
 from jobengine.cli.codes import CODES
-from tests.acceptance.command_line import CommandLine, Said
+from tests.acceptance.command_line import PATIENCE, CommandLine, Said
 from tests.acceptance.world import NOBODY, Db, counts
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -161,12 +161,17 @@ def test_what_is_refused_is_one_and_named(jobengine: CommandLine, db: Db) -> Non
 
 def test_a_database_without_the_engine_is_told_so(empty_database_url: str, tmp_path: Path) -> None:
     said = CommandLine(empty_database_url, tmp_path)("stats")
-    assert 'schema "jobengine" does not exist' in failed(said)
+    assert 'schema "jobengine" does not exist\n`jobengine install`' in failed(said)
 
 
 def test_a_server_that_does_not_answer_is_told_so(tmp_path: Path) -> None:
-    said = CommandLine("host=/nonexistent", tmp_path)("stats")
-    assert "jobengine: cannot connect" in failed(said)
+    """Once, whatever the driver's pool says about each of its tries."""
+    command = CommandLine("host=/nonexistent", tmp_path)
+    asked = [command.start("stats", *how) for how in ((), ("--json",))]
+    plain, json = [process.communicate(timeout=PATIENCE)[1].decode() for process in asked]
+    assert [process.returncode for process in asked] == [1, 1]
+    assert plain.startswith("jobengine: cannot connect")
+    assert orjson.loads(json)["error"] == "EngineUnavailable"
 
 
 def test_the_ids_that_it_prints_are_ids(jobengine: CommandLine, db: Db) -> None:
@@ -190,6 +195,13 @@ def test_errors_are_a_line_of_json_where_json_is_asked_for(jobengine: CommandLin
     }
     said = jobengine("cancel", "--json")
     assert orjson.loads(failed(said, code=2))["error"] == "UsageError"
+
+
+def test_it_says_which_version_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        cli.main(["--version"])
+    assert left.value.code == 0
+    assert re.fullmatch(r"jobengine \d+\.\d+\.\d+\n", capsys.readouterr().out)
 
 
 def test_it_runs_as_a_module() -> None:

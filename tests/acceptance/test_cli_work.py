@@ -59,6 +59,8 @@ def thread(job: Job) -> None:
 
 def nothing(engine: JobEngine) -> None:
     return None
+
+APPS = [make]
 """
 
 
@@ -135,8 +137,9 @@ def test_its_log_is_json_where_json_is_asked_for(jobengine: CommandLine, db: Db)
     "app, message",
     [
         ("nowhere:make", "No module named 'nowhere'"),
-        ("app:nowhere", "app has no nowhere"),
-        ("app", "app has no worker"),
+        ("app:nowhere", "app has no function nowhere"),
+        ("app", "app has no function worker"),
+        ("app:APPS", "app has no function APPS"),
         (":make", "names no module"),
         ("app:nothing", "returned None, not a Worker"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -169,6 +170,17 @@ async def test_who_cannot_connect_is_told_why() -> None:
     with pytest.raises(EngineUnavailable, match="No such file or directory"):
         async with JobEngine("host=/nonexistent"):
             pass
+
+
+@in_loop
+async def test_who_gives_up_connecting_leaves_no_task() -> None:
+    before = asyncio.all_tasks()
+    opening = asyncio.create_task(JobEngine("host=/nonexistent").__aenter__())
+    await until(lambda: len(asyncio.all_tasks() - before) > 1)
+    opening.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await opening
+    await until(lambda: asyncio.all_tasks() == before)
 
 
 @in_loop

@@ -13,7 +13,7 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
-from jobengine import EngineError, InvalidArgument, JobEngine, Lease, NewJob, Report, Worker
+from jobengine import InvalidArgument, JobEngine, Lease, NewJob, Report, Worker
 from tests.acceptance.world import NOBODY, Db, register
 
 Call: TypeAlias = Callable[[JobEngine], Coroutine[Any, Any, Any]]
@@ -133,11 +133,45 @@ CALLS: dict[str, tuple[Any, str]] = {
     "a negative snooze": (lambda e: e.finish([report(outcome="snooze", delay=-1)]), "delay"),
     "no queues": (lambda e: e.claim([], agent_id="a"), "queues"),
     "no agent": (lambda e: e.claim(["q"], agent_id=""), "agent_id"),
-    "an agent with NUL": (lambda e: e.claim(["q"], agent_id="a\0"), "requests"),
-    "an agent that is no text": (lambda e: e.claim(["q"], agent_id={1}), "requests"),
+    "an agent with NUL": (lambda e: e.claim(["q"], agent_id="a\0"), "agent_id"),
+    "an agent that is no text": (lambda e: e.claim(["q"], agent_id={1}), "agent_id"),
+    "queues that are the letters of one": (lambda e: e.claim("images", agent_id="a"), "queues"),
+    "a queue that is no text": (lambda e: e.claim([5], agent_id="a"), "queues"),
+    "half a job": (lambda e: e.claim(["q"], agent_id="a", limit=1.5), "limit"),
+    "a request that is text": (
+        lambda e: e.claim(["q"], agent_id="a", request_id="x"),
+        "request_id",
+    ),
+    "a claim for a name": (lambda e: e.claim(["q"], agent_id="a", tenant_id="x"), "tenant_id"),
+    "a job that is a dict": (lambda e: e.enqueue_many([{"job_type": "work"}]), "jobs"),
+    "a job that is no list": (lambda e: e.enqueue_many(NewJob(job_type="work")), "jobs"),
+    "a connection of another kind": (lambda e: e.enqueue("work", connection="url"), "connection"),
+    "a lease that is no list": (lambda e: e.start(lease()), "leases"),
+    "a lease that is an id": (lambda e: e.release([NOBODY]), "leases"),
+    "an extension by text": (lambda e: e.extend([lease()], seconds="5"), "seconds"),
+    "a report that is a dict": (lambda e: e.finish([{"job_id": NOBODY}]), "reports"),
+    "a report that is no list": (lambda e: e.finish(report()), "reports"),
+    "a job whose id is text": (lambda e: e.get(str(NOBODY)), "job_id"),
+    "a wait until a text": (lambda e: e.wait(NOBODY, timeout="5"), "timeout"),
+    "a cancel of the letters of an id": (lambda e: e.cancel(str(NOBODY)), "job_ids"),
+    "a cancel of no list": (lambda e: e.cancel(NOBODY), "job_ids"),
+    "a cancel of what is no id": (lambda e: e.cancel(["x"]), "job_ids"),
+    "a reason that is no text": (lambda e: e.cancel([NOBODY], reason=5), "reason"),
+    "a retry of what is no id": (lambda e: e.retry([None]), "job_ids"),
+    "a retry at a text": (lambda e: e.retry([NOBODY], run_at="now"), "run_at"),
+    "a sweep of a text": (lambda e: e.sweep(limit="5"), "limit"),
+    "an age that is text": (lambda e: e.prune(keep="5"), "keep_seconds"),
+    "a page before a text": (lambda e: e.list(before="x"), "before"),
+    "a queue that is a number": (lambda e: e.list(queue=5), "queue"),
+    "an unsettled that is text": (lambda e: e.count(unsettled="no"), "unsettled"),
+    "figures of a name": (lambda e: e.stats(tenant_id="anna"), "tenant_id"),
+    "a type that is a number": (lambda e: e.register_job_type(5), "job_type"),
+    "a lease that is text": (lambda e: e.register_job_type("a", lease="60"), "lease_seconds"),
     "a claim of nothing": (lambda e: e.claim(["q"], agent_id="a", limit=0), "limit"),
     "no such two_phase": (lambda e: e.claim(["q"], agent_id="a", two_phase="no"), "two_phase"),
     "a cancel of nothing": (lambda e: e.cancel(), "job_ids"),
+    "a cancel of ids in a queue": (lambda e: e.cancel([NOBODY], queue="q"), "queue"),
+    "a cancel of ids of a type": (lambda e: e.cancel([NOBODY], job_type="t"), "job_type"),
     "a long reason": (lambda e: e.cancel([NOBODY], reason="r" * 1001), "reason"),
     "a reason with NUL": (lambda e: e.cancel([NOBODY], reason="\0"), "reason"),
     "a reason with a lone surrogate": (lambda e: e.cancel([NOBODY], reason="\ud800"), "reason"),
@@ -175,8 +209,9 @@ def test_a_call_that_breaks_a_rule_is_named(desk: Desk, case: str) -> None:
 @pytest.mark.parametrize("job_id", ["text", 7])
 def test_an_id_that_is_none_is_refused_in_the_librarys_own_words(desk: Desk, job_id: Any) -> None:
     for call in (desk.engine.get, desk.engine.wait):
-        with pytest.raises(EngineError):
+        with pytest.raises(InvalidArgument) as caught:
             desk.runner.run(call(job_id))
+        assert caught.value.field == "job_id"
 
 
 def test_the_first_broken_rule_of_the_first_broken_item_is_named(desk: Desk) -> None:
@@ -204,9 +239,69 @@ def test_the_longest_names_and_documents_are_taken(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize(
-    "options, field", [({"concurrency": 0}, "concurrency"), ({"queues": []}, "queues")]
+    "field, value",
+    [
+        ("concurrency", 0),
+        ("concurrency", "5"),
+        ("queues", []),
+        ("queues", "images"),
+        ("queues", [5]),
+        ("tenant_id", "anna"),
+        ("agent_id", 5),
+        ("middleware", print),
+        ("middleware", ["traced"]),
+        ("poll", 0),
+        ("poll", "5"),
+        ("drain_timeout", -1),
+        ("drain_timeout", None),
+        ("sweep_every", "5"),
+        ("keep", "5"),
+    ],
 )
-def test_a_worker_needs_a_slot_and_a_queue(options: dict[str, Any], field: str) -> None:
+def test_what_a_worker_cannot_work_with_is_named(field: str, value: Any) -> None:
     with pytest.raises(InvalidArgument) as caught:
-        Worker(JobEngine("host=/nonexistent"), **options)
+        Worker(JobEngine("host=/nonexistent"), **{field: value})
     assert caught.value.field == field
+
+
+HANDLERS: dict[str, tuple[Any, str]] = {
+    "without its brackets": (lambda w: w.handles(print), "job_type"),
+    "for a number": (lambda w: w.handles(5), "job_type"),
+    "of a limit that is text": (lambda w: w.handles("work", concurrency="5"), "concurrency"),
+    "that cannot be called": (lambda w: w.handles("work")("work"), "handler"),
+    "of batches of nothing": (lambda w: w.handles_batch("work", size=0), "size"),
+    "of batches that cannot be called": (lambda w: w.handles_batch("work", size=2)(5), "handler"),
+}
+
+
+@pytest.mark.parametrize("case", HANDLERS)
+def test_what_is_no_handler_is_named(case: str) -> None:
+    register, field = HANDLERS[case]
+    with pytest.raises(InvalidArgument) as caught:
+        register(Worker(JobEngine("host=/nonexistent")))
+    assert caught.value.field == field
+
+
+@pytest.mark.parametrize(
+    "database, options, field",
+    [
+        (None, {}, "database"),
+        (5, {}, "database"),
+        ("host=/nonexistent", {"max_size": 0}, "max_size"),
+        ("host=/nonexistent", {"max_size": "5"}, "max_size"),
+        ("host=/nonexistent", {"min_size": 5, "max_size": 2}, "min_size"),
+    ],
+)
+def test_what_an_engine_cannot_use_is_named(
+    database: Any, options: dict[str, Any], field: str
+) -> None:
+    with pytest.raises(InvalidArgument) as caught:
+        JobEngine(database, **options)
+    assert caught.value.field == field
+
+
+def test_a_worker_needs_an_engine() -> None:
+    url: Any = "host=/nonexistent"
+    with pytest.raises(InvalidArgument) as caught:
+        Worker(url)
+    assert caught.value.field == "engine"

@@ -139,7 +139,7 @@ BUGS = (
         breaks="priority=True is stored as 1.",
         edits=(
             module(
-                "_arguments",
+                "_values",
                 "not isinstance(value, int) or isinstance(value, bool) or",
                 "not isinstance(value, int) or",
             ),
