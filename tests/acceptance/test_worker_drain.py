@@ -25,7 +25,6 @@ from tests.acceptance.world import (
     within,
 )
 
-
 # Of this database alone: the others of the server belong to tests beside this one.
 BLOCKED = (
     "select count(*) from pg_locks where not granted and relation = 'jobengine.lease'::regclass"
