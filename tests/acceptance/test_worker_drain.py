@@ -183,7 +183,8 @@ async def test_a_second_stop_ends_the_wait_for_handlers(db: Db, database_url: st
 async def test_a_handler_that_swallows_its_cancellation_does_not_hold_the_drain(
     db: Db, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("jobengine.worker._GRACE", 0.3)
+    # Also what giving back may take.
+    monkeypatch.setattr("jobengine.worker._GRACE", 2.0)
     async with site(database_url) as engine:
         work = await enqueue(engine)
         careful = await enqueue(engine, job_type="careful")
