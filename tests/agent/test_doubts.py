@@ -95,7 +95,7 @@ def test_a_call_that_was_given_up_sends_nothing_when_it_comes_back(
 ) -> None:
     """It hung in what comes before `order_send`: minutes later nobody wants the order any more."""
     paper.faults = ["hang_before"]
-    told = settings_of(state, call_seconds=0.3, dead_checks=dead_checks, trace_seconds=0.1)
+    told = settings_of(state, call_seconds=1.5, dead_checks=dead_checks, trace_seconds=0.1)
     with working(paper, told):
         job_id = order(owner, agent)
         assert ended(owner, job_id)["status"] == "unknown"
@@ -114,7 +114,7 @@ def test_the_last_look_is_right_before_the_order_goes_out(
     paper.faults = ["hang_before"]
     late = "select now() > %s::timestamptz as late"
     with working(paper, settings_of(state, call_seconds=60)):
-        job_id = order(owner, agent, expires_in=1.0 if code == "expired" else None)
+        job_id = order(owner, agent, expires_in=5.0 if code == "expired" else None)
         until(lambda: not paper.faults)
         if code == "expired":
             expires = look(owner, job_id)["expires_at"]

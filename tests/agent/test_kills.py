@@ -68,8 +68,9 @@ def test_an_order_that_expired_while_the_agent_was_dead_is_not_sent(
 ) -> None:
     state = state_of(tmp_path / "state", agent)
     paper = Paper(tmp_path / "paper.jsonl")
-    job_id = order(owner, agent, expires_in=5.0)
     killed = Process(state, paper.path).start("sent:before")
+    until(lambda: owner.get(f"{agent.path}/status").json()["last_heartbeat"])  # so it has begun
+    job_id = order(owner, agent, expires_in=5.0)
     killed.communicate(timeout=PATIENCE)
     expires = look(owner, job_id)["expires_at"]
     until(lambda: owner.service.rows("select now() > %s::timestamptz as past", expires)[0]["past"])

@@ -51,9 +51,13 @@ def told(
     report = json.loads(file.read_text())
     assert report["run"]["size"] == "tiny"
     result: dict[str, Any] = report["results"][0]
-    first = result["columns"][0]["key"]
-    assert all(s[first] > 0 for samples in result["samples"].values() for s in samples)
+    assert all(_measured(s) > 0 for samples in result["samples"].values() for s in samples)
     return result
+
+
+def _measured(sample: dict[str, Any]) -> float:
+    """A figure that is never 0: not the time from an answer, which may come after the start."""
+    return float(sample.get("jobs_per_second") or sample["call_p50_ms"])
 
 
 def figures(told: dict[str, Any], key: str) -> dict[str, Any]:
@@ -86,8 +90,8 @@ def test_latency(told: dict[str, Any]) -> None:
     capacity = told["samples"]["capacity, 64 callers"][0]
 
     assert half["jobs_per_second"] == capacity["jobs_per_second"] / 2
-    assert 0 < steady["p50_ms"] <= steady["p99_ms"] <= steady["max_ms"]
-    assert steady["call_p50_ms"] > steady["p50_ms"]
+    assert steady["p50_ms"] <= steady["p99_ms"] <= steady["max_ms"]
+    assert steady["call_p50_ms"] > max(0, steady["p50_ms"])
 
 
 @pytest.mark.parametrize("told", ["wait"], indirect=True)
