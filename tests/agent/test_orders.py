@@ -126,8 +126,9 @@ def test_the_trading_state_of_the_heartbeat_stops_trades(
     with working(paper, settings_of(state)):
         ticket = ended(owner, order(owner, agent))["output_data"]["ticket"]
     assert owner.patch("/api/v1/settings", {"trading_state": trading}).status_code == 200
+    beaten = last_beat(owner, agent)
     with working(paper, settings_of(state)):
-        pass  # its last heartbeat, if no earlier one, is told
+        until(lambda: last_beat(owner, agent) != beaten)
     # The state outlives the restart: it holds before the first heartbeat.
     with working(paper, settings_of(state)):
         # The service's own gate would refuse it: this one came past it.
@@ -135,6 +136,11 @@ def test_the_trading_state_of_the_heartbeat_stops_trades(
         closed = ended(owner, order(owner, agent, "close_position", ticket=ticket))
     assert refused["output_data"]["error_code"] == f"trading_{trading}"
     assert closed["status"] == "completed"
+
+
+def last_beat(owner: User, agent: Agent) -> str:
+    found: str = owner.get(f"{agent.path}/status").json()["last_heartbeat"]
+    return found
 
 
 def test_an_order_that_expired_in_the_queue_is_not_sent(
