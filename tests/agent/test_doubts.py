@@ -21,7 +21,7 @@ from forex_agent.lease import Lease, Lost
 from forex_agent.terminal import Order
 
 from tests.agent.paper import Paper
-from tests.agent.world import ended, look, order, settings_of, state_of, working
+from tests.agent.world import ended, lapse, look, order, settings_of, state_of, working
 from tests.api.world import Agent, User, until
 
 
@@ -33,14 +33,6 @@ def paper(tmp_path: Path) -> Paper:
 @pytest.fixture
 def state(tmp_path: Path, agent: Agent) -> Path:
     return state_of(tmp_path / "state", agent)
-
-
-def lapse(owner: User, job_id: str) -> None:
-    """Have the service take the job back."""
-    query = """update jobengine.lease set lease_expires_at = now() - interval '1 minute'
-        where job_id = %s returning job_id"""
-    assert owner.service.rows(query, job_id)
-    owner.service.rows("select * from jobengine.sweep()")
 
 
 def cancel(owner: User, job_id: str) -> None:

@@ -20,7 +20,7 @@ from forex_agent.terminal import NotSent, Order
 
 from tests.agent.lossy import Lossy
 from tests.agent.paper import Paper
-from tests.agent.world import ended, look, order, settings_of, state_of, working
+from tests.agent.world import ended, lapse, look, order, settings_of, state_of, working
 from tests.api.world import Agent, Json, Service, User, until
 
 
@@ -116,9 +116,7 @@ def test_a_deal_that_was_told_before_its_order_became_unknown_settles_it(
         job_id = order(owner, trader)
         until(lambda: known_deals(trader) == ["1000"])
         assert look(owner, job_id)["status"] == "running"
-        lapsed = """update jobengine.lease set lease_expires_at = now() - interval '1 minute'
-            where job_id = %s returning job_id"""
-        assert owner.service.rows(lapsed, job_id)
+        lapse(owner, job_id)
         until(lambda: look(owner, job_id)["status"] == "completed")
     assert look(owner, job_id)["output_data"]["resolved_by"] == "deals"
     unknown = "select 1 from public.trade_events where job_id = %s and event = 'unknown'"
