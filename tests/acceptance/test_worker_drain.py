@@ -53,7 +53,11 @@ async def test_handlers_that_run_finish_and_are_reported(db: Db, database_url: s
         gate.open()
         await within(run)
         assert await standing(engine, job_ids) == [("completed", 1, 1)] * 5
-        assert await standing(engine, after) == [("pending", 0, 0)]
+        # A claim that was under way may have taken it; then it was given back.
+        assert [(status, attempt) for status, attempt, _ in await standing(engine, after)] == [
+            ("pending", 0)
+        ]
+        assert sorted(gate.begun) == sorted(job_ids)
         assert gate.cancelled == []
 
 

@@ -82,7 +82,9 @@ def lapse(owner: User, job_id: str) -> None:
         # The service sweeps as well, and there is one sweep at a time.
         conn.execute("select pg_advisory_xact_lock(hashtextextended('jobengine/sweep', 0))")
         assert conn.execute(query, (job_id,)).fetchone()
-        assert conn.execute("select from jobengine.sweep() where returned + ended > 0").fetchone()
+        swept = conn.execute("select returned + ended from jobengine.sweep()").fetchone()
+    assert swept
+    assert swept[0] > 0
 
 
 @dataclass
