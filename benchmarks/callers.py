@@ -35,7 +35,10 @@ class Calls:
 
 
 async def call(once: Once, *, callers: int, seconds: float) -> Calls:
-    """Let them call for so long, after a warm-up of a quarter of that, a second at most."""
+    """Let them call for so long, after a warm-up of a quarter of that, a second at most.
+
+    The window lasts until somebody has been answered in it.
+    """
     calls = Calls()
     stop = asyncio.Event()
     tasks = [asyncio.create_task(_caller(once, number, calls, stop)) for number in range(callers)]
@@ -44,6 +47,7 @@ async def call(once: Once, *, callers: int, seconds: float) -> Calls:
         calls.took.clear()
         began, done, cpu = time.perf_counter(), calls.total, time.process_time()
         await _pass(tasks, seconds)
+        await _until_one_more(tasks, calls, done)
         calls.seconds = time.perf_counter() - began
         calls.counted = calls.total - done
         calls.cpu_seconds = time.process_time() - cpu
@@ -56,6 +60,12 @@ async def call(once: Once, *, callers: int, seconds: float) -> Calls:
 async def _pass(tasks: list[asyncio.Task[None]], seconds: float) -> None:
     """Wait so long; a caller that fails ends the wait."""
     await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_EXCEPTION)
+
+
+async def _until_one_more(tasks: list[asyncio.Task[None]], calls: Calls, done: int) -> None:
+    """Go on as long as nobody was answered: a short window may fall into a pause of the machine."""
+    while calls.total == done and not any(task.done() for task in tasks):
+        await _pass(tasks, 0.01)
 
 
 async def _caller(once: Once, number: int, calls: Calls, stop: asyncio.Event) -> None:

@@ -55,6 +55,7 @@ COLUMNS = (
 AIM_PERCENT, AIM_KIB, AIM_MS = 3.0, 40.0, 50.0
 OURS, BARE = "ours", "bare"
 USERS = 500
+_TAKEN_WITHIN = 60.0
 _SETTLE_SECONDS = 1.0  # what is on its way arrives
 _SPARE_FILES = 500  # of the service and of the agents, besides their connections
 
@@ -214,6 +215,8 @@ def spent(http: httpx.Client, pid: int, server_pid: int | None, size: Size) -> S
     polls, began = answered(http), time.monotonic()
     cpu, server = tree_cpu(pid) or 0.0, tree_cpu(server_pid)
     time.sleep(size.window)
+    while answered(http) == polls:
+        time.sleep(0.1)
     seconds = time.monotonic() - began
     cpu, after = (tree_cpu(pid) or 0.0) - cpu, tree_cpu(server_pid)
     polls = answered(http) - polls
@@ -248,8 +251,18 @@ def deliver(target: Database, agents: Sequence[Known], rate: float) -> dict[str,
             ).fetchone()
             assert row
             put_in[str(row[0])] = at
+        _until_taken(conn)
     time.sleep(_SETTLE_SECONDS)
     return put_in
+
+
+def _until_taken(conn: psycopg.Connection[Any]) -> None:
+    """Return when all jobs have been claimed."""
+    deadline = time.monotonic() + _TAKEN_WITHIN
+    while conn.execute("select 1 from jobengine.ready limit 1").fetchone():
+        if time.monotonic() > deadline:
+            raise TimeoutError("jobs are left")
+        time.sleep(0.01)
 
 
 def arrivals(put_in: Mapping[str, float], came: Mapping[str, float]) -> Sample:

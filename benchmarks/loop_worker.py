@@ -48,7 +48,7 @@ async def loops(
     async with JobEngine(url) as engine, asyncio.TaskGroup() as group:
         tasks = [group.create_task(loop(engine, number)) for number in range(count)]
         began = time.monotonic()
-        while time.monotonic() - began < seconds:
+        while time.monotonic() - began < seconds or not ended:
             before, then = ended, time.monotonic()
             await asyncio.sleep(every)
             rates.append((ended - before) / (time.monotonic() - then))

@@ -54,8 +54,8 @@ class PgbenchRun:
 class PgbenchResult:
     """What a run took; `cpu_seconds` of the `pgbench` process itself.
 
-    `rates`: at so many seconds, so many transactions a second since the one before; of a run that
-    ended before its first interval did, the one of the whole run.
+    `rates`: at so many seconds, so many transactions a second since the one before; of a run in
+    whose intervals nothing ended, the one of the whole run.
     """
 
     seconds: float
@@ -77,7 +77,8 @@ def run(url: str, wanted: PgbenchRun) -> PgbenchResult:
     total = int(count[1])
     seconds = total / float(rate[1])
     rates = [(float(at), float(tps)) for at, tps in _PROGRESS.findall(done.stderr)]
-    rates = rates or [(seconds, float(rate[1]))]
+    if not any(tps for _, tps in rates):
+        rates = [(seconds, float(rate[1]))]
     return PgbenchResult(seconds, _children_cpu() - cpu, total, rates)
 
 

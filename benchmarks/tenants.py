@@ -37,7 +37,7 @@ COLUMNS = (
 
 def run(lab: Lab) -> Result:
     """Measure the quiet tenants without and with the noise, in turn."""
-    noise = lab.sized(full=200_000, daily=60_000, quick=20_000)
+    noise = lab.sized(full=200_000, daily=60_000, quick=40_000)
     seconds = lab.seconds(full=3.0, daily=1.5, quick=0.3)
     beside = f"beside {noise:,} waiting jobs of one tenant"
     with database(lab.server) as target:

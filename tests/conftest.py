@@ -11,6 +11,7 @@ import asyncio
 import os
 import secrets
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -46,6 +47,7 @@ _FOLDER = pytest.StashKey[Path]()
 
 def pytest_configure(config: pytest.Config) -> None:
     """Make the server and the template, once per run."""
+    _heed_signals()
     if hasattr(config, "workerinput") or config.option.collectonly or config.option.help:
         return
     if not os.environ.get("DATABASE_URL"):
@@ -56,6 +58,16 @@ def pytest_configure(config: pytest.Config) -> None:
     server = config.stash.get(_SERVER, None)
     os.environ[ADMIN] = server.admin_url if server else os.environ["DATABASE_URL"]
     os.environ[TEMPLATE] = _make_template(os.environ[ADMIN])
+
+
+def _heed_signals() -> None:
+    """Undo what a shell does to its background jobs: what ignores a signal starts what does too."""
+    for number, usual in (
+        (signal.SIGINT, signal.default_int_handler),
+        (signal.SIGQUIT, signal.SIG_DFL),
+    ):
+        if signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, usual)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -81,8 +81,8 @@ def test_a_file_that_cannot_be_read_is_a_result_like_any_other(
     demo_db: Db, database_url: str, tree: Path, tmp_path: Path
 ) -> None:
     """Found, then removed before anybody reads it; said in words this time."""
-    process = CommandLine(database_url, tmp_path).start("demo", tree, "--kill", "0")
     with held_back(demo_db):
+        process = CommandLine(database_url, tmp_path).start("demo", tree, "--kill", "0")
         asyncio.run(until(lambda: scalar(demo_db, BLOCKED)))
         (tree / "folder 1" / "01.txt").unlink()
     out, err = process.communicate(timeout=PATIENCE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import secrets
 import struct
 import time
@@ -244,7 +245,9 @@ def test_a_pooler_in_transaction_mode_is_found(own_server: EmbeddedPostgres) -> 
 @pytest.mark.parametrize("offset, side", [(5.0, "ahead of"), (-5.0, "behind")])
 def test_a_clock_that_differs_is_found(url: str, offset: float, side: str) -> None:
     found = only(url, "clock_offset", clock=lambda: time.time() + offset)
-    assert found.seen == f"this machine is 5.0 s {side} the server"
+    seen = re.fullmatch(rf"this machine is ([0-9.]+) s {side} the server", found.seen)
+    assert seen
+    assert 3 < float(seen[1]) < 7, "the rest is how long the machine took to look"
 
 
 def test_a_superuser_is_found(admin_url: str, url: str) -> None:
@@ -300,11 +303,13 @@ def test_each_role_sees_what_it_may_and_is_told_the_rest(
 
 
 def test_what_is_locked_is_told_not_waited_for(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(patient, "STATEMENT_SECONDS", 0.1)
+    monkeypatch.setattr(patient, "STATEMENT_SECONDS", 0.5)
     with psycopg.connect(url) as conn:
         conn.execute("lock table jobengine.ended in access exclusive mode")
         note = only(url, "not_checked")
-    assert note.seen.startswith("schema, unsettled, parent_gone, unknown, queues: the query took")
+    checks, _, why = note.seen.partition(": ")
+    assert why.startswith("the query took")
+    assert {*checks.split(", ")} >= {"schema", "unsettled", "parent_gone", "unknown", "queues"}
     assert codes(url) == []
 
 
@@ -361,7 +366,7 @@ def test_unsettled_jobs_are_found_and_settled(url: str, db: Db, tmp_path: Path) 
     end(db)
     end(db)
     found = only(url, "unsettled")
-    assert found.seen.startswith("2 jobs, the oldest for 0 s; most often: ")
+    assert re.match(r"2 jobs, the oldest for \d+ s; most often: ", found.seen)
     assert "no such folder" in found.seen
     db.execute(SETTLE.format("null;").encode())
     as_owner(db, "update jobengine.ended set settle_at = clock_timestamp()")
@@ -374,7 +379,8 @@ def test_jobs_whose_parents_were_gone_are_found(url: str, db: Db) -> None:
     asyncio.run(register(url))
     enqueue(db)
     end(db)
-    assert only(url, "parent_gone").seen == "1 job, the oldest for 0 s: 1 work"
+    seen = only(url, "parent_gone").seen
+    assert re.fullmatch(r"1 job, the oldest for \d+ s: 1 work", seen)
 
 
 def test_unknown_jobs_are_found(url: str, db: Db) -> None:
@@ -385,7 +391,7 @@ def test_unknown_jobs_are_found(url: str, db: Db) -> None:
     as_owner(db, "update jobengine.lease set lease_expires_at = now() - interval '1 h'")
     db.execute("select from jobengine.sweep()")
     found = only(url, "unknown")
-    assert found.seen == "2 jobs, the oldest for 0 s: 2 careful"
+    assert re.fullmatch(r"2 jobs, the oldest for \d+ s: 2 careful", found.seen)
     job_id = scalar(db, "select min(job_id::text) from jobengine.ended")
     assert found.remedy.endswith("jobengine finish <job> --outcome completed")
     assert job_id
@@ -396,7 +402,8 @@ def test_leases_that_nobody_takes_back_are_found(url: str, db: Db, tmp_path: Pat
     claim(db)
     as_owner(db, "update jobengine.lease set lease_expires_at = now() - interval '10 min'")
     found = only(url, "leases_overdue")
-    assert found.seen.startswith("1 lease run out, the first 600 s ago")
+    # 600 s, and as long as it took to look.
+    assert re.match(r"1 lease run out, the first 6\d\d s ago", found.seen)
     follow(found, url, tmp_path)
     assert codes(url) == []
 
@@ -406,17 +413,18 @@ def test_a_queue_without_a_worker_is_found(url: str, db: Db) -> None:
     assert codes(url) == [], "they are not due for long"
     as_owner(db, "update jobengine.ready set run_at = now() - interval '10 min'")
     found = only(url, "no_worker")
-    assert found.seen == "default (3 jobs, due for 600 s, last claim: none that is known)"
+    due = r"default \(3 jobs, due for 6\d\d s, last claim: none that is known\)"
+    assert re.fullmatch(due, found.seen), "600 s, and as long as it took to look"
     assert codes(url, limits=Limits(idle=3600)) == []
     end(db)
     assert codes(url) == [], "somebody claims"
     as_owner(db, "update jobengine.ended set claimed_at = now() - interval '7 min'")
-    assert "last claim: 42" in only(url, "no_worker").seen, "some 420 s ago"
+    assert re.search(r"last claim: 4\d\d s ago", only(url, "no_worker").seen), "some 420 s ago"
     claim(db)
     as_owner(db, "update jobengine.lease set claimed_at = now() - interval '1 h'")
     assert codes(url) == [], "somebody keeps a lease: a long job is worked on"
     as_owner(db, "update jobengine.lease set lease_expires_at = now() - interval '1 s'")
-    assert "last claim: 42" in only(url, "no_worker").seen, "and now nobody does"
+    assert re.search(r"last claim: 4\d\d s ago", only(url, "no_worker").seen), "and now nobody does"
     as_owner(
         db,
         "insert into jobengine.waiting values (gen_random_uuid(), 'default', null,"

@@ -36,7 +36,10 @@ from tests.acceptance.world import (
 T = TypeVar("T")
 MANY = 64
 NOW = {"queues": ["default"], "agent_id": "me"}
-WAITING = "select count(*) from pg_stat_activity where wait_event_type = 'Lock'"
+WAITING = (
+    "select count(*) from pg_stat_activity"
+    " where datname = current_database() and wait_event_type = 'Lock'"
+)
 
 
 async def at_once(*calls: Awaitable[T]) -> list[T]:

@@ -24,6 +24,11 @@ ASKS = (
     " and query like '%%jobengine.get(%%' and state = 'idle'"
 )
 
+LISTENS = (
+    "select count(*) from pg_stat_activity where datname = current_database()"
+    " and query like 'listen%%' and state = 'idle'"
+)
+
 
 async def claimed(engine: JobEngine) -> Job:
     return (await engine.claim(["default"], agent_id="me"))[0]
@@ -81,9 +86,7 @@ async def test_only_the_notification_explains_the_end(
         job = await claimed(engine)
         waiting = asyncio.create_task(engine.wait(job.id))
         await until(lambda: scalar(db, ASKS))
-        await until(
-            lambda: scalar(db, "select 1 from pg_stat_activity where query like 'listen%%'")
-        )
+        await until(lambda: scalar(db, LISTENS))
         await engine.finish(done(job))
         assert (await within(waiting)).status == "completed"
 

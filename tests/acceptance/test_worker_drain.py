@@ -25,6 +25,12 @@ from tests.acceptance.world import (
     within,
 )
 
+# Of this database alone: the others of the server belong to tests beside this one.
+BLOCKED = (
+    "select count(*) from pg_locks where not granted and relation = 'jobengine.lease'::regclass"
+    " and database = (select oid from pg_database where datname = current_database())"
+)
+
 
 def worker_of(engine: JobEngine, handler: Any, **options: Any) -> Worker:
     worker = Worker(engine, **options)
@@ -47,7 +53,11 @@ async def test_handlers_that_run_finish_and_are_reported(db: Db, database_url: s
         gate.open()
         await within(run)
         assert await standing(engine, job_ids) == [("completed", 1, 1)] * 5
-        assert await standing(engine, after) == [("pending", 0, 0)]
+        # A claim that was under way may have taken it; then it was given back.
+        assert [(status, attempt) for status, attempt, _ in await standing(engine, after)] == [
+            ("pending", 0)
+        ]
+        assert sorted(gate.begun) == sorted(job_ids)
         assert gate.cancelled == []
 
 
@@ -149,7 +159,7 @@ async def test_jobs_of_a_claim_under_way_are_given_back(db: Db, database_url: st
         as_owner(db, "lock table jobengine.lease in share mode")
         job_ids = await enqueue(engine, 2) + await enqueue(engine, 2, job_type="careful")
         run = asyncio.create_task(worker.run())
-        await until(lambda: scalar(db, "select count(*) from pg_locks where not granted"))
+        await until(lambda: scalar(db, BLOCKED))
         worker.stop()
         db.execute("commit")
         await within(run)
@@ -177,7 +187,8 @@ async def test_a_second_stop_ends_the_wait_for_handlers(db: Db, database_url: st
 async def test_a_handler_that_swallows_its_cancellation_does_not_hold_the_drain(
     db: Db, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("jobengine.worker._GRACE", 0.3)
+    # Also what giving back may take.
+    monkeypatch.setattr("jobengine.worker._GRACE", 2.0)
     async with site(database_url) as engine:
         work = await enqueue(engine)
         careful = await enqueue(engine, job_type="careful")
@@ -224,7 +235,7 @@ async def test_an_idle_worker_ends_at_once(db: Db, database_url: str) -> None:
         run = asyncio.create_task(worker.run())
         await until(lambda: asleep(db, worker))
         worker.stop()
-        await within(run, 3)
+        await within(run)  # long before it would look for jobs again
         assert scalar(db, "select count(*) from jobengine.waiting") == 0
 
 

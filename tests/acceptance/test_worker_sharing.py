@@ -56,17 +56,19 @@ def sleeper_of(engine: JobEngine, handler: Any, **options: Any) -> Worker:
 @in_loop
 async def test_no_double_claim_workers_share_a_queue(db: Db, database_url: str) -> None:
     async with site(database_url) as engine, JobEngine(database_url) as other:
-        log = Log()
+        gate = Gate()
         workers = [
-            worker_of(engine, log, concurrency=7),
-            worker_of(engine, log, concurrency=3),
-            worker_of(other, log, concurrency=10),
+            worker_of(engine, gate, concurrency=7),
+            worker_of(engine, gate, concurrency=3),
+            worker_of(other, gate, concurrency=10),
         ]
         async with working(*workers):
             job_ids = await enqueue(engine, 300) + await enqueue(other, 300)
+            await until(lambda: len(gate.begun) == 20)  # so each of them has its part
+            gate.open()
             await until(lambda: counts(db)["ended"] == 600)
-        assert Counter(log.ids) == Counter(job_ids)
-        assert {job.lease_epoch for job in log.ran} == {1}
+        assert Counter(gate.begun) == Counter(job_ids)
+        assert {job.lease_epoch for job in await engine.list(limit=1000)} == {1}
         assert len({job.agent_id for job in await engine.list(limit=1000)}) == 3
         assert counts(db) == {"job": 600, "ready": 0, "lease": 0, "ended": 600}
 

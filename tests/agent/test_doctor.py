@@ -30,7 +30,7 @@ def state(tmp_path: Path, agent: Agent) -> Path:
 
 
 def findings(state: Path, **more: Any) -> Mapping[str, Finding]:
-    told = settings_of(state, **{"symbols": ["EURUSD"], "call_seconds": 0.5, **more})
+    told = settings_of(state, **{"symbols": ["EURUSD"], "call_seconds": 20.0, **more})
     return {one.what: one for one in asyncio.run(doctor.examine(told))}
 
 
@@ -88,7 +88,7 @@ def test_the_terminal_is_away(state: Path, paper: Paper) -> None:
 
 def test_the_terminal_hangs(state: Path, paper: Paper, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(paper, "status", paper.release.wait)
-    assert wrong(findings(state)) == ["terminal"]
+    assert wrong(findings(state, call_seconds=1.0)) == ["terminal"]
     paper.release.set()
 
 

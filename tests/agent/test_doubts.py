@@ -21,7 +21,7 @@ from forex_agent.lease import Lease, Lost
 from forex_agent.terminal import Order
 
 from tests.agent.paper import Paper
-from tests.agent.world import ended, look, order, settings_of, state_of, working
+from tests.agent.world import ended, lapse, look, order, settings_of, state_of, working
 from tests.api.world import Agent, User, until
 
 
@@ -33,14 +33,6 @@ def paper(tmp_path: Path) -> Paper:
 @pytest.fixture
 def state(tmp_path: Path, agent: Agent) -> Path:
     return state_of(tmp_path / "state", agent)
-
-
-def lapse(owner: User, job_id: str) -> None:
-    """Have the service take the job back."""
-    query = """update jobengine.lease set lease_expires_at = now() - interval '1 minute'
-        where job_id = %s returning job_id"""
-    assert owner.service.rows(query, job_id)
-    owner.service.rows("select * from jobengine.sweep()")
 
 
 def cancel(owner: User, job_id: str) -> None:
@@ -95,7 +87,7 @@ def test_a_call_that_was_given_up_sends_nothing_when_it_comes_back(
 ) -> None:
     """It hung in what comes before `order_send`: minutes later nobody wants the order any more."""
     paper.faults = ["hang_before"]
-    told = settings_of(state, call_seconds=0.3, dead_checks=dead_checks, trace_seconds=0.1)
+    told = settings_of(state, call_seconds=1.5, dead_checks=dead_checks, trace_seconds=0.1)
     with working(paper, told):
         job_id = order(owner, agent)
         assert ended(owner, job_id)["status"] == "unknown"
@@ -114,7 +106,7 @@ def test_the_last_look_is_right_before_the_order_goes_out(
     paper.faults = ["hang_before"]
     late = "select now() > %s::timestamptz as late"
     with working(paper, settings_of(state, call_seconds=60)):
-        job_id = order(owner, agent, expires_in=1.0 if code == "expired" else None)
+        job_id = order(owner, agent, expires_in=5.0 if code == "expired" else None)
         until(lambda: not paper.faults)
         if code == "expired":
             expires = look(owner, job_id)["expires_at"]

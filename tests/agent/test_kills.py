@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.agent.paper import Paper
-from tests.agent.world import Process, ended, look, order, settings_of, state_of, working
+from tests.agent.world import Process, ended, lapse, look, order, settings_of, state_of, working
 from tests.api.world import PATIENCE, Agent, User, until
 
 POINTS = {
@@ -68,8 +68,9 @@ def test_an_order_that_expired_while_the_agent_was_dead_is_not_sent(
 ) -> None:
     state = state_of(tmp_path / "state", agent)
     paper = Paper(tmp_path / "paper.jsonl")
-    job_id = order(owner, agent, expires_in=5.0)
     killed = Process(state, paper.path).start("sent:before")
+    until(lambda: owner.get(f"{agent.path}/status").json()["last_heartbeat"])  # so it has begun
+    job_id = order(owner, agent, expires_in=5.0)
     killed.communicate(timeout=PATIENCE)
     expires = look(owner, job_id)["expires_at"]
     until(lambda: owner.service.rows("select now() > %s::timestamptz as past", expires)[0]["past"])
@@ -88,12 +89,7 @@ def test_an_order_whose_lease_was_lost_while_the_agent_was_dead_is_not_sent(
     job_id = order(owner, agent)
     killed = Process(state, paper.path).start("sent:before")
     killed.communicate(timeout=PATIENCE)
-    owner.service.rows(
-        "update jobengine.lease set lease_expires_at = now() - interval '1 minute'"
-        " where job_id = %s returning job_id",
-        job_id,
-    )
-    owner.service.rows("select * from jobengine.sweep()")
+    lapse(owner, job_id)
     assert look(owner, job_id)["status"] == "unknown"
     with working(paper, settings_of(state)):
         until(lambda: look(owner, job_id)["status"] == "failed")

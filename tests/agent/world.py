@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import psycopg
 from forex_agent import secret, settings
 from forex_agent.agent import Stop, run
 from forex_agent.drivers import Driver
@@ -71,6 +72,19 @@ def ended(owner: User, job_id: str) -> Any:
 
 def look(owner: User, job_id: str) -> Any:
     return owner.job(UUID(job_id))
+
+
+def lapse(owner: User, job_id: str) -> None:
+    """Have the service take the job back; an agent that extends it comes before or after."""
+    query = """update jobengine.lease set lease_expires_at = now() - interval '1 minute'
+        where job_id = %s returning job_id"""
+    with psycopg.connect(owner.service.database_url) as conn:
+        # The service sweeps as well, and there is one sweep at a time.
+        conn.execute("select pg_advisory_xact_lock(hashtextextended('jobengine/sweep', 0))")
+        assert conn.execute(query, (job_id,)).fetchone()
+        swept = conn.execute("select returned + ended from jobengine.sweep()").fetchone()
+    assert swept
+    assert swept[0] > 0
 
 
 @dataclass

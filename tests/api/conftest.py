@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from api.embedded import EmbeddedValkey
-from tests.api.world import Agent, Service, User, server_folder, serving
+from tests.api.world import PATIENT, Agent, Service, User, server_folder, serving
 from tests.conftest import fresh_database
 from tests.sql.platform.helpers import install, make_roles
 
@@ -29,7 +29,7 @@ def platform_url(admin_url: str, app_role: str) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def service(platform_url: str, valkey: EmbeddedValkey) -> Iterator[Service]:
-    with serving(platform_url, valkey.url) as running:
+    with serving(platform_url, valkey.url, PATIENT) as running:
         yield running
 
 

@@ -91,7 +91,7 @@ def test_orders_that_wait_are_answered_when_the_service_ends(
     """Before it expires, which it would while it is waited for."""
     with serving(platform_url, valkey.url) as service, ThreadPoolExecutor(1) as threads:
         desk = new_desk(service)
-        answer = threads.submit(desk.order, expires_in=4)
+        answer = threads.submit(desk.order, expires_in=9)
         order_id = waiting_order(desk)["order_id"]
         assert "Traceback" not in service.stop()
     assert (answer.result().status_code, answer.result().json()["order_id"]) == (202, order_id)

@@ -204,7 +204,7 @@ def test_a_job_for_a_key_that_ended_while_it_waited_waits_again(owner: User, age
     ended = "select from mt5_agents where id = %s and previous_key_until < now()"
     agent.service.rows(
         "update mt5_agents set pairing_key_digest = %s, previous_key_digest = pairing_key_digest,"
-        " previous_key_until = now() + interval '2 seconds' where id = %s returning id",
+        " previous_key_until = now() + interval '8 seconds' where id = %s returning id",
         digest_of(KEY),
         agent.agent_id,
     )

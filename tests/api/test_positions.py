@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from api.embedded import EmbeddedValkey
 from tests.api.desk import (
     Desk,
     at_once,
@@ -20,7 +21,7 @@ from tests.api.desk import (
     until_awaited,
     working,
 )
-from tests.api.world import Service, problem, until
+from tests.api.world import Service, problem, serving, until
 
 PATH = "/api/v1/positions"
 POSITION = {
@@ -112,8 +113,11 @@ def test_c27_what_the_agent_failed_with_is_told(desk: Desk) -> None:
     ]
 
 
-def test_c27_an_agent_that_does_not_answer_in_5_seconds_is_504(desk: Desk) -> None:
-    answer = desk.user.get(PATH)
+def test_c27_an_agent_that_does_not_answer_in_5_seconds_is_504(
+    platform_url: str, valkey: EmbeddedValkey
+) -> None:
+    with serving(platform_url, valkey.url) as service:
+        answer = new_desk(service).user.get(PATH)
     assert problem(answer) == (504, "agent_timeout")
     assert answer.headers["retry-after"]
 

@@ -119,6 +119,7 @@ def test_who_goes_to_sleep_while_the_sleepers_are_renewed_is_among_them(
     asleep = "select from jobengine.waiting where queue = %s"
     blocked = (
         "select from pg_locks where relation = 'jobengine.waiting'::regclass and not granted"
+        " and database = (select oid from pg_database where datname = current_database())"
         " having count(*) >= %s"
     )
 

@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from tests.api.watching import (
     counted,
     dial,
     heard,
+    next_message,
     price,
     push,
     push_all,
@@ -36,14 +37,24 @@ from tests.api.watching import (
     say,
     watch,
 )
-from tests.api.world import PATIENCE, SECRET, Agent, Service, User, server_folder, serving, until
+from tests.api.world import (
+    PATIENCE,
+    PATIENT,
+    SECRET,
+    Agent,
+    Service,
+    User,
+    server_folder,
+    serving,
+    until,
+)
 
 OURS = "https://app.example.org"
 
 
 @pytest.fixture(scope="module")
 def service(platform_url: str, valkey: EmbeddedValkey) -> Iterator[Service]:
-    with serving(platform_url, valkey.url, CORS_ORIGINS=OURS) as running:
+    with serving(platform_url, valkey.url, PATIENT, CORS_ORIGINS=OURS) as running:
         yield running
 
 
@@ -89,12 +100,12 @@ def test_bk5_two_clients_get_the_same_tick(owner: User, agent: Agent) -> None:
 
 
 def test_r51_who_leaves_is_forgotten(service: Service, owner: User, agent: Agent) -> None:
-    before = counted(service, "clients")
     push(agent, 1.1)
+    until(lambda: counted(service, "clients") == 0)  # those of the test before have left
     with watch(owner) as client:
         heard(client)
-        assert counted(service, "clients") == before + 1
-    until(lambda: counted(service, "clients") == before)
+        assert counted(service, "clients") == 1
+    until(lambda: counted(service, "clients") == 0)
 
 
 def test_r87_one_connection_watches_more_instruments(owner: User, agent: Agent) -> None:
@@ -164,14 +175,15 @@ def test_c29_a_token_that_expires_closes_with_4001(owner: User) -> None:
 
 def test_a_newer_token_keeps_the_connection(owner: User, agent: Agent) -> None:
     push(agent, 1.1)
-    first = time.time() + 3
-    with dial(address(owner.service, token=short(owner, 3))) as client:
+    first = time.time() + 8
+    with dial(address(owner.service, token=short(owner, 8))) as client:
         heard(client)
         say(client, action="auth", token=owner.token)
         assert heard(client) == {"type": "authenticated"}
         until(lambda: time.time() > first + 2)
         push(agent, 1.2)
-        assert price(client) == (PAIR, 1.2)
+        while price(client) != (PAIR, 1.2):
+            pass  # that the one before has become old
 
 
 def test_a_newer_token_is_the_same_users(owner: User) -> None:
@@ -256,9 +268,7 @@ def test_an_agent_that_is_paired_later_is_seen(owner: User) -> None:
     with watch(owner) as client:
         assert heard(client) == {"type": "error", "code": "no_agent"}
         push(owner.pair(), 5)
-        while (message := heard(client))["type"] == "heartbeat":
-            pass
-        assert message["data"]["bid"] == 5
+        assert heard(client)["data"]["bid"] == 5
 
 
 def test_a_new_agent_is_announced(owner: User, store: redis.Redis) -> None:
@@ -310,8 +320,9 @@ def test_bad_messages_are_closed_with_4400(owner: User, message: str | bytes) ->
 
 def test_too_many_messages_are_closed_with_4400(owner: User) -> None:
     with watch(owner) as client:
-        for _ in range(40):
-            say(client, action="unsubscribe", instruments=["X"])
+        with suppress(ConnectionClosed):  # it may be closed before all of them are said
+            for _ in range(40):
+                say(client, action="unsubscribe", instruments=["X"])
         assert code(client) == 4400
 
 
@@ -360,7 +371,7 @@ def test_silence_is_broken_and_who_says_nothing_is_closed(service: Service, owne
     with ThreadPoolExecutor() as pool, watch(owner) as client, dial(address(service)) as mute:
         assert heard(client)["type"] == "error"
         closed = pool.submit(code, mute)
-        message = heard(client)
+        message = next_message(client)
         assert message.keys() == {"type", "ts"}
         assert message["type"] == "heartbeat"
         assert closed.result() == 4001
@@ -375,7 +386,7 @@ def test_old_prices_are_said_to_be_stale(owner: User, agent: Agent, store: redis
         push(agent, 2)
         assert "stale" not in heard(client)
         now = time.time_ns() // 1_000_000
-        store.publish(key, json.dumps({"bid": 3, "ask": 4, "ts": now - 8_000}))
+        store.publish(key, json.dumps({"bid": 3, "ask": 4, "ts": now - 4_000}))
         assert "stale" not in heard(client)
         message = heard(client)
         assert (message["stale"], message["data"]["bid"]) == (True, 3)

@@ -33,9 +33,15 @@ def dial(url: str, **options: Any) -> ClientConnection:
     return made
 
 
-def heard(client: ClientConnection) -> dict[str, Any]:
-    """Return the next message."""
+def next_message(client: ClientConnection) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(client.recv(timeout=PATIENCE))
+    return found
+
+
+def heard(client: ClientConnection) -> dict[str, Any]:
+    """Return the next message that says more than that the service lives."""
+    while (found := next_message(client))["type"] == "heartbeat":
+        pass
     return found
 
 

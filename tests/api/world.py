@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import secrets
@@ -27,13 +28,35 @@ from api import tokens
 SECRET = "the secret of these tests, 32 bytes and more"
 PATIENCE = 60.0
 Json = Any
+# Where a test is not about them: a machine that stands still for seconds is no agent that is away,
+# and no Redis that hangs.
+PATIENT: Mapping[str, float] = {
+    "api.reads.WAIT_SECONDS": 30.0,
+    "api.candles.WAIT_SECONDS": 30.0,
+    "api.operations.READY_SECONDS": 30.0,
+    "api.redis_store.TIMEOUT": 30.0,
+    "api.redis_store.QUIET_SECONDS": 30.0,
+    "api.stream.reader.TIMEOUT": 30.0,
+    "api.stream.reader.QUIET_SECONDS": 30.0,
+}
+# Less than the five seconds after which uvicorn closes an idle connection: a request must not meet
+# its closing.
+KEPT_SECONDS = 1.0
 
 
 class Service:
-    """`python -m api serve`, and what it prints."""
+    """`python -m api serve`, with other limits where some are given, and what it prints."""
 
-    def __init__(self, database_url: str, redis_url: str, **variables: str) -> None:
+    def __init__(
+        self,
+        database_url: str,
+        redis_url: str,
+        limits: Mapping[str, float] | None = None,
+        /,
+        **variables: str,
+    ) -> None:
         self.database_url = database_url
+        self._module = "tests.api.patient" if limits else "api"
         self._environment = {
             **os.environ,
             "DATABASE_URL": database_url,
@@ -42,15 +65,17 @@ class Service:
             "AGENT_KEY_BCRYPT_COST": "4",
             "AGENT_KEY_FAILURES": "1000",
             "PORT": "0",
+            "LIMITS": json.dumps(limits or {}),
             **variables,
         }
         self.log = tempfile.TemporaryFile("w+b")  # noqa: SIM115 - as long as the process
         self.process = self._start()
         self.address = self._address()
-        self.http = httpx.Client(base_url=self.address, timeout=PATIENCE)
+        kept = httpx.Limits(keepalive_expiry=KEPT_SECONDS)
+        self.http = httpx.Client(base_url=self.address, timeout=PATIENCE, limits=kept)
 
     def _start(self) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "api", "serve"]
+        command = [sys.executable, "-m", self._module, "serve"]
         return subprocess.Popen(command, env=self._environment, stdout=self.log, stderr=self.log)
 
     def _address(self) -> str:
@@ -100,8 +125,14 @@ class Service:
 
 
 @contextmanager
-def serving(database_url: str, redis_url: str, **variables: str) -> Iterator[Service]:
-    service = Service(database_url, redis_url, **variables)
+def serving(
+    database_url: str,
+    redis_url: str,
+    limits: Mapping[str, float] | None = None,
+    /,
+    **variables: str,
+) -> Iterator[Service]:
+    service = Service(database_url, redis_url, limits, **variables)
     try:
         yield service
     finally:

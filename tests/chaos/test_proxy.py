@@ -139,7 +139,8 @@ def test_a_reset_cuts_who_is_connected_and_nobody_after(jobs: Db, proxy: Proxy) 
                 waiting.result(30)
         assert conn.closed
     jobs.execute(
-        "select pg_terminate_backend(pid) from pg_stat_activity where query ~ '^select pg_sleep'"
+        "select pg_terminate_backend(pid) from pg_stat_activity"
+        " where datname = current_database() and query ~ '^select pg_sleep'"
     )
     with connect(proxy) as conn:
         assert enqueue(conn, "a") == "ok"
@@ -155,7 +156,10 @@ def test_a_reset_is_one_of_tcp(proxy: Proxy) -> None:
 
 
 def _until_asleep(db: Db) -> None:
-    query = "select 1 from pg_stat_activity where wait_event = 'PgSleep'"
+    query = (
+        "select 1 from pg_stat_activity"
+        " where datname = current_database() and wait_event = 'PgSleep'"
+    )
     deadline = time.monotonic() + 30
     while not db.execute(query).fetchone():
         assert time.monotonic() < deadline

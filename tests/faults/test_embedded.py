@@ -236,7 +236,7 @@ class TestServerEnds:
 
 @contextmanager
 def _stubborn(folder: Path, ignored: str = "") -> Iterator[ChildServer]:
-    """Any program as a server: this one ignores signals."""
+    """Any program as a server: this one ignores signals, and ends by the first that it does not."""
     traps = "".join(f"trap '' {name}; " for name in ignored.split())
     script = f"{traps} echo ready > {folder}/ready; while :; do sleep 0.05; done"
     (folder / "scratch").mkdir()
@@ -248,12 +248,16 @@ def _stubborn(folder: Path, ignored: str = "") -> Iterator[ChildServer]:
             command=(str(Path("/bin/sh").resolve()), "-c", script),
             home=folder,
             log=folder / "log",
-            steps=((signal.SIGINT, 0.5), (signal.SIGQUIT, 0.5), (signal.SIGKILL, 5.0)),
+            steps=(
+                (signal.SIGINT, 0.5 if "INT" in ignored else 30.0),
+                (signal.SIGQUIT, 0.5 if "QUIT" in ignored else 30.0),
+                (signal.SIGKILL, 30.0),
+            ),
             scratch=folder / "scratch",
         ),
         lock,
     )
-    child.start(ready=lambda _: (folder / "ready").exists(), timeout=10)
+    child.start(ready=lambda _: (folder / "ready").exists(), timeout=60)
     try:
         yield child
     finally:

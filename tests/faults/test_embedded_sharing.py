@@ -83,7 +83,7 @@ class TestJoin:
             began = time.monotonic()
             with pytest.raises(EmbeddedError, match=f"in use by process {holder.process.pid}"):
                 EmbeddedPostgres(layout.data, timeout=0.3).start()
-            assert time.monotonic() - began < 5
+            assert time.monotonic() - began < 30  # it is 60 without the timeout
         with EmbeddedPostgres(layout.data, durable=False) as server:
             assert server.owner
 

@@ -244,8 +244,9 @@ async def test_a_result_whose_connection_was_cut_is_reported_again(
         return "done"
 
     async with site(database_url) as engine:
-        await enqueue(engine, lease=600)
         async with working(worker_of(engine, cut, concurrency=1, poll=3600, sweep_every=3600)):
+            await until(lambda: scalar(db, LISTENER))  # and another that brings the job
+            await enqueue(engine, lease=600)
             await until(lambda: counts(db)["ended"])
         [row] = db.execute("select status, output, attempt from jobengine.ended").fetchall()
         assert row == {"status": "completed", "output": "done", "attempt": 1}

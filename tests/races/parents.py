@@ -45,9 +45,22 @@ grant execute on function host.settle_folders(jobengine.settled_job[]) to jobeng
 """
 
 
-def create(db: psycopg.Connection[DictRow], *job_types: str) -> None:
-    """Create the folders 1 to 4 and let these job types settle into them."""
+# The engine waits two seconds for a parent: no longer than a machine may stand still, and then
+# what waits here is not let go in time.
+_PATIENT = """
+set role jobengine_owner;
+alter function jobengine._settle(text, jobengine.settled_job[]) set lock_timeout = '{}s';
+reset role;
+"""
+
+
+def create(db: psycopg.Connection[DictRow], *job_types: str, patience: int = 60) -> None:
+    """Create the folders 1 to 4 and let these job types settle into them.
+
+    A locked parent is waited for as many seconds as `patience` says.
+    """
     db.execute(_HOST.encode())
+    db.execute(_PATIENT.format(patience).encode())
     for job_type in job_types:
         run(db, call("register_job_type", job_type=job_type, settle="host.settle_folders"))
 

@@ -1,4 +1,4 @@
-"""Ends that meet at their parents. Each test here waits for a real timeout, of 1 or 2 seconds."""
+"""Ends that meet at their parents. Each test here waits for a real timeout, of 1 or 5 seconds."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def test_an_end_behind_a_locked_parent_is_recorded_and_settled_later(
     db: psycopg.Connection[DictRow], clock: Clock, sessions: Sessions
 ) -> None:
     one, two, _ = sessions
-    parents.create(db, "work")
+    parents.create(db, "work", patience=5)
     jobs = [*held(db, **parents.folder(1)), *held(db, **parents.folder(2))]
     one.begin(parents.lock(2))
 

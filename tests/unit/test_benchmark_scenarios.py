@@ -51,9 +51,13 @@ def told(
     report = json.loads(file.read_text())
     assert report["run"]["size"] == "tiny"
     result: dict[str, Any] = report["results"][0]
-    first = result["columns"][0]["key"]
-    assert all(s[first] > 0 for samples in result["samples"].values() for s in samples)
+    assert all(_measured(s) > 0 for samples in result["samples"].values() for s in samples)
     return result
+
+
+def _measured(sample: dict[str, Any]) -> float:
+    """A figure that is never 0: not the time from an answer, which may come after the start."""
+    return float(sample.get("jobs_per_second") or sample["call_p50_ms"])
 
 
 def figures(told: dict[str, Any], key: str) -> dict[str, Any]:
@@ -88,7 +92,7 @@ def test_latency(told: dict[str, Any]) -> None:
     assert half["jobs_per_second"] == capacity["jobs_per_second"] / 2
     # Below zero where a handler was called before the answer to `enqueue` was read.
     assert steady["p50_ms"] <= steady["p99_ms"] <= steady["max_ms"]
-    assert steady["call_p50_ms"] > steady["p50_ms"]
+    assert steady["call_p50_ms"] > max(0, steady["p50_ms"])
 
 
 @pytest.mark.parametrize("told", ["wait"], indirect=True)

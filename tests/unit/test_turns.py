@@ -6,11 +6,19 @@ import asyncio
 import dataclasses
 from collections.abc import Iterable
 
+import pytest
+
 from jobengine._book import Batch, Book, HeldJob
 from jobengine._cancelling import cancelled
 from jobengine._turns import Turns, Work
 from tests.acceptance.world import in_loop
 from tests.unit.test_book import job
+
+
+@pytest.fixture(autouse=True)
+def _bursts_end_by_their_works(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And not by the clock, which goes on while this process waits for a processor."""
+    monkeypatch.setattr("jobengine._turns._BURST_SECONDS", 3600.0)
 
 
 def held(types: str) -> list[HeldJob]:

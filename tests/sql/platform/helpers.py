@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ Db: TypeAlias = psycopg.Connection[DictRow]
 ROLES = ("anon", "authenticated", "service_role")
 HASH = "$2b$12$hash"
 PREFIX = "abcdefgh"
+PATIENCE = 60.0
 DIGEST = bytes(range(32))
 
 
@@ -213,7 +215,9 @@ def row(db: Db, query: str, *values: Any) -> DictRow:
 def wait_until_blocked(db: Db, backend_pid: int) -> None:
     """Return when that session waits for a lock."""
     blocked = "select cardinality(pg_blocking_pids(%s)) > 0 as blocked"
-    assert any(row(db, blocked, backend_pid)["blocked"] for _ in range(20_000))
+    deadline = time.monotonic() + PATIENCE
+    while not row(db, blocked, backend_pid)["blocked"]:
+        assert time.monotonic() < deadline, "it does not wait"
 
 
 def new_version(db: Db, user: UUID) -> UUID:

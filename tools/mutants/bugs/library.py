@@ -117,7 +117,13 @@ BUGS = (
     Mutant(
         name="enqueue ignores the caller's connection",
         breaks="A job exists although the transaction that made it was rolled back.",
-        edits=(module("engine", "        if connection is not None:\n", "        if False:\n"),),
+        edits=(
+            module(
+                "engine",
+                "        if connection is not None:\n            return await enqueue_all",
+                "        if False:\n            return await enqueue_all",
+            ),
+        ),
         found_by="tests/acceptance/test_enqueue.py::"
         "test_a_job_exists_when_the_transaction_of_the_program_commits",
     ),
