@@ -136,8 +136,12 @@ def respond(value: Any, status: int = 200, headers: Mapping[str, str] | None = N
     """Return the answer that the value is; a response is one already."""
     if isinstance(value, Response):
         return value
-    body = orjson.dumps(dumped(value), default=plain, option=orjson.OPT_UTC_Z)
-    return Response(body, status, headers, media_type="application/json")
+    return Response(rendered(value), status, headers, media_type="application/json")
+
+
+def rendered(value: Any) -> bytes:
+    """Return the JSON of an answer."""
+    return orjson.dumps(dumped(value), default=plain, option=orjson.OPT_UTC_Z)
 
 
 def dumped(value: Any) -> Any:

@@ -58,6 +58,7 @@ class Waiter:
     until: float
     answer: asyncio.Future[Sequence[Job]]
     most: int = 1  # jobs
+    begins: bool = False  # the claim is to begin a job that may be repeated
     told: Callable[[], None] | None = None  # called when the answer is there
     timer: Turn | None = None
     asking: bool = False
@@ -113,6 +114,11 @@ def patience(wait: float) -> float:
     return min(wait, LONGEST_WAIT) * random.uniform(0.9, 1.0)  # noqa: S311
 
 
+def repeated(job: Job) -> bool:
+    """Tell whether the claim found the job with its agent already (_retake.sql)."""
+    return job.run_at is None
+
+
 class LongPoll:
     """Hands out jobs to polls; `run` is its claimer. Not for threads."""
 
@@ -157,16 +163,18 @@ class LongPoll:
         request_id: UUID | None,
         first: bool = False,
         most: int = 1,
+        begins: bool = False,
         told: Callable[[], None] | None = None,
     ) -> Waiter:
         """Begin a poll; its `answer` comes after `seconds`, at most a tick later; empty: no job.
 
         One poll per agent: an older one is answered with no job, a second later. The caller ends it
         with `leave`. `first`: nobody has asked with this request id, so no lease can be its own.
+        `begins`: what may be repeated comes begun; an order never does.
         """
         loop = asyncio.get_running_loop()
         until = time.monotonic() + seconds
-        waiter = Waiter(agent, request_id, until, loop.create_future(), most, told)
+        waiter = Waiter(agent, request_id, until, loop.create_future(), most, begins, told)
         if self.closed:
             waiter.resolve()
             return waiter
@@ -305,7 +313,7 @@ class LongPoll:
                 "limit": waiter.most,
                 "tenant_id": waiter.agent.user_id,
                 "request_id": waiter.request_id,
-                "two_phase": "always",
+                "two_phase": "at_most_once" if waiter.begins else "always",
             }
             for waiter in batch
         ]
@@ -371,11 +379,15 @@ class LongPoll:
             waiter.fail(error)
 
     async def _release(self, jobs: Sequence[Job]) -> None:
-        """Give jobs back; where that fails their leases run out, and no attempt is spent.
+        """Give jobs back; where that fails their leases run out.
 
         One that an earlier answer began stays with its agent.
         """
-        leases = [Lease(job.job_id, job.lease_epoch) for job in jobs if job.started_at is None]
+        leases = [
+            Lease(job.job_id, job.lease_epoch)
+            for job in jobs
+            if job.started_at is None or not repeated(job)
+        ]
         if not leases:
             return
         try:

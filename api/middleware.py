@@ -62,15 +62,17 @@ class AccessLog:
         try:
             await self._app(scope, receive, noting)
         finally:
-            self._note(scope["method"], record, time.monotonic() - began)
+            method = scope["method"] if scope["method"] in _METHODS else "OTHER"
+            note(self._metrics, method, record, time.monotonic() - began)
 
-    def _note(self, method: str, record: Record, seconds: float) -> None:
-        known = method if method in _METHODS else "OTHER"
-        self._metrics.request(known, record.route, record.status, seconds)
-        access.info(
-            "%s %s %d %.1fms %s",
-            *(known, record.route, record.status, seconds * 1000, record.request_id),
-        )
+
+def note(metrics: Metrics, method: str, record: Record, seconds: float) -> None:
+    """Count a request that is over, and log it."""
+    metrics.request(method, record.route, record.status, seconds)
+    access.info(
+        "%s %s %d %.1fms %s",
+        *(method, record.route, record.status, seconds * 1000, record.request_id),
+    )
 
 
 _METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
