@@ -17,7 +17,8 @@ from api.endpoint import Call
 from api.errors import Problem, check
 from api.handed import given, given_all
 from api.keys import Agent
-from api.longpoll import Waiter, patience, repeated
+from api.longpoll import patience, repeated
+from api.places import Waiter
 from api.protocol import CLIENT, Client
 from api.service import Service
 from jobengine import Job, JobInfo, Lease, Outcome, Report

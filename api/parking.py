@@ -22,9 +22,10 @@ from uuid import UUID, uuid4
 from api.endpoint import rendered
 from api.handed import given_all
 from api.keys import Agent, digest_of
-from api.longpoll import LONGEST_WAIT, Waiter, patience
+from api.longpoll import LONGEST_WAIT, patience
 from api.middleware import Record, note
 from api.models.jobs import MOST_JOBS
+from api.places import Waiter
 from api.protocol import BEGAN, Http
 
 if TYPE_CHECKING:

@@ -15,9 +15,9 @@ from pathlib import Path
 from starlette.types import Message, Receive, Scope, Send
 
 from api.__main__ import main
-from api.longpoll import Waiter
 from api.middleware import AccessLog
 from api.parking import Asked, Parking
+from api.places import Waiter
 from tests.faults.trades.fuse import Fuse
 
 REQUESTS = {
