@@ -436,7 +436,7 @@ def test_an_order_that_was_put_in_is_named_where_it_cannot_be_read(
     inside(work)
 
 
-@dataclass
+@dataclass(frozen=True, slots=True)
 class Who:
     role: str
     number: int
@@ -538,8 +538,9 @@ def test_a_call_of_the_services_own_leaves_its_role_behind(inside: Inside) -> No
         async with service.pool.connection() as conn:
             before = await (await conn.execute("select current_user")).fetchone()
             for brief in (False, True):
-                (found,) = await service_rows(conn, str, "select current_user", {}, brief=brief)
-                assert found == "service_role"
+                asked = "select current_user::text, 1"
+                (found,) = await service_rows(conn, Who, asked, {}, brief=brief)
+                assert found == Who("service_role", 1)
             limits = "select current_user, current_setting('lock_timeout')"
             assert await (await conn.execute(limits)).fetchone() == (*(before or ()), "0")
 
