@@ -198,7 +198,8 @@ async def _user(request: Request, service: Service) -> User:
 
 
 async def _agent(request: Request, service: Service, agent_id: UUID) -> Agent:
-    address = request.client.host if request.client else "-"
+    client = request.scope["client"]
+    address = client[0] if client else "-"
     key = header(request.scope, b"x-agent-key")
     agent = await service.keys.agent(agent_id, key, address)
     service.presence.seen(agent_id)

@@ -17,13 +17,13 @@ import time
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from api.endpoint import rendered
 from api.handed import given_all
 from api.keys import Agent, digest_of
 from api.longpoll import LONGEST_WAIT, patience
-from api.middleware import Record, note
+from api.middleware import Record, new_id, note
 from api.models.jobs import MOST_JOBS
 from api.places import Waiter
 from api.protocol import BEGAN, Http
@@ -271,7 +271,7 @@ class Parking(Http):
     def _say(self, body: bytes, *, logged: bool) -> None:
         """Write the answer, and count it."""
         self._end()
-        record = Record(uuid4().hex, ROUTE, _OK)
+        record = Record(new_id(), ROUTE, _OK)
         seconds = time.monotonic() - self._began
         if logged:
             note(self._service.metrics, "GET", record, seconds)

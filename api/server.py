@@ -13,6 +13,7 @@ import uvicorn
 from starlette.applications import Starlette
 
 from api.app import create_app
+from api.lines import Lines
 from api.parking import Parking
 from api.service import Service
 from api.settings import Settings
@@ -86,7 +87,8 @@ def run(app: Starlette, settings: Settings, beside: Beside | None = None) -> Non
     # What the lines do not show is not looked up for each: the file, line, thread and process.
     logging._srcfile = None  # noqa: SLF001 - as `logging` documents
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    form = "%(levelname)s %(name)s: %(message)s"
+    logging.basicConfig(level=logging.INFO, format=form, handlers=[Lines()])
     logging.getLogger("jobengine").setLevel(logging.WARNING)
     server = Server(app, settings, beside)
     server.run()
