@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from datetime import datetime
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -16,12 +15,13 @@ from starlette.responses import Response
 from api import models, parking
 from api.endpoint import Call
 from api.errors import Problem, check
+from api.handed import given, given_all
 from api.keys import Agent
-from api.longpoll import Waiter, patience
+from api.longpoll import patience, repeated
+from api.places import Waiter
 from api.protocol import CLIENT, Client
 from api.service import Service
 from jobengine import Job, JobInfo, Lease, Outcome, Report
-from jobengine.records import Started
 
 NO_JOBS = models.NoJobs()
 
@@ -40,6 +40,7 @@ async def next_job(call: Call) -> models.AgentJob | models.AgentJobs | models.No
             request_id=query.request_id,
             first=query.first,
             most=query.max or 1,
+            begins=not query.ack,
         )
         begun = None
         await _over(call, waiter)
@@ -53,8 +54,7 @@ async def next_job(call: Call) -> models.AgentJob | models.AgentJobs | models.No
             await call.service.longpoll.leave(waiter)
             raise Problem("agent_key_revoked")
         if query.ack:
-            given = [_given(call.service, call.holder, job) for job in jobs]
-            return given[0] if query.max is None else models.AgentJobs(jobs=given)
+            return given_all(call.service, call.holder, jobs, listed=query.max is not None)
         if found := await _hand_over(call.service, call.holder, jobs[0], client):
             return found
 
@@ -84,51 +84,26 @@ async def _hand_over(
 ) -> models.AgentJob | models.NoJobs | None:
     """Begin the job for an agent that will not do so itself, as the last act before the answer.
 
-    None where the lease is over already. While nothing of the answer is written, the agent cannot
-    have begun: a job whose client leaves by then waits again, at no cost. One that an earlier
-    answer began stays begun: the agent may be at it.
+    None where the lease is over already. What may be repeated was begun by its claim. While nothing
+    of the answer is written, the agent cannot have begun: a job whose client leaves by then waits
+    again, at no cost. One that an earlier answer began stays begun: the agent may be at it.
     """
-    started = await service.starts.begin(agent.agent_id, job)
-    if started.verdict not in {"ok", "duplicate"}:
-        return None
+    started = None
+    if job.started_at is None:
+        started = await service.starts.begin(agent.agent_id, job)
+        if started.verdict not in {"ok", "duplicate"}:
+            return None
     if client.gone:
-        if started.verdict == "ok":
+        if not repeated(job) if started is None else started.verdict == "ok":
             await _put_back(service, job)
         return NO_JOBS
-    return _given(service, agent, job, started)
-
-
-def _given(
-    service: Service, agent: Agent, job: Job, started: Started | None = None
-) -> models.AgentJob:
-    """Return the job as its agent hears of it, and note that it is the agent's."""
-    service.metrics.jobs_delivered += 1
-    service.handed.note(job, agent.agent_id)
-    lease_expires_at = (started and started.lease_expires_at) or job.lease_expires_at
-    return _agent_job(job, lease_expires_at, begun=bool(started or job.started_at))
+    return given(service, agent, job, started)
 
 
 async def _put_back(service: Service, job: Job) -> None:
     service.metrics.jobs_given_back += 1
     snooze = Report(job_id=job.job_id, lease_epoch=job.lease_epoch, outcome="snooze", delay=0)
     await service.engine.finish([snooze])
-
-
-def _agent_job(job: Job, lease_expires_at: datetime, *, begun: bool) -> models.AgentJob:
-    return models.AgentJob(
-        job_id=job.job_id,
-        job_type=job.job_type,
-        type=job.job_type,
-        input_data=job.input,
-        payload=job.input,
-        status="running" if begun else "claimed",
-        attempt=job.attempt,
-        lease_epoch=job.lease_epoch,
-        lease_seconds=job.lease_seconds,
-        lease_expires_at=lease_expires_at,
-        expires_at=job.expires_at,
-        created_at=job.created_at,
-    )
 
 
 async def start(call: Call) -> models.Started:

@@ -15,10 +15,10 @@ from typing import Any, LiteralString, TypeAlias, TypeVar
 
 import orjson
 from psycopg import AsyncConnection, sql
-from psycopg.rows import args_row
 from psycopg.types.json import set_json_loads
 from psycopg_pool import AsyncConnectionPool
 
+from jobengine._db import cursor_for_records, records
 from jobengine._pool import defaults
 
 Connection: TypeAlias = AsyncConnection[Any]
@@ -127,11 +127,11 @@ async def service_rows(
 
     What goes through a pipeline before its end is one transaction without BEGIN and COMMIT.
     """
-    async with conn.cursor(row_factory=args_row(kind)) as cursor:
-        async with conn.pipeline():
-            await conn.execute(_AS_BRIEF if brief else _AS, _SERVICE)
-            await cursor.execute(query, values, binary=True)
-        return await cursor.fetchall()
+    cursor = cursor_for_records(conn)
+    async with conn.pipeline():
+        await conn.execute(_AS_BRIEF if brief else _AS, _SERVICE)
+        await cursor.execute(query, values, binary=True)
+    return await records(kind, cursor)
 
 
 @asynccontextmanager

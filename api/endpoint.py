@@ -136,8 +136,12 @@ def respond(value: Any, status: int = 200, headers: Mapping[str, str] | None = N
     """Return the answer that the value is; a response is one already."""
     if isinstance(value, Response):
         return value
-    body = orjson.dumps(dumped(value), default=plain, option=orjson.OPT_UTC_Z)
-    return Response(body, status, headers, media_type="application/json")
+    return Response(rendered(value), status, headers, media_type="application/json")
+
+
+def rendered(value: Any) -> bytes:
+    """Return the JSON of an answer."""
+    return orjson.dumps(dumped(value), default=plain, option=orjson.OPT_UTC_Z)
 
 
 def dumped(value: Any) -> Any:
@@ -194,7 +198,8 @@ async def _user(request: Request, service: Service) -> User:
 
 
 async def _agent(request: Request, service: Service, agent_id: UUID) -> Agent:
-    address = request.client.host if request.client else "-"
+    client = request.scope["client"]
+    address = client[0] if client else "-"
     key = header(request.scope, b"x-agent-key")
     agent = await service.keys.agent(agent_id, key, address)
     service.presence.seen(agent_id)

@@ -130,6 +130,10 @@ class AgentKeys:
         known = await look(agent.agent_id)
         return known is not None and not _revoked(known)
 
+    def holds(self, agent_id: UUID, digest: bytes) -> bool:
+        """Tell whether it is certain, without asking anybody, that the key lets its agent in."""
+        return self._announced() and self.known(agent_id, digest) is not None
+
     def known(self, agent_id: UUID, digest: bytes) -> Agent | None:
         """Return the agent whose key has this digest, if that is known without asking anybody.
 

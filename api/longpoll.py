@@ -21,7 +21,6 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from uuid import UUID, uuid4
 
@@ -29,7 +28,8 @@ import orjson
 
 from api import calls
 from api.keys import Agent
-from api.wheel import Turn, Wheel
+from api.places import Place, Places, Waiter
+from api.wheel import Wheel
 from jobengine import EngineError, JobEngine, Lease, metrics
 from jobengine.calls import _tenants
 from jobengine.claimer import Claimer
@@ -43,66 +43,9 @@ LONGEST_WAIT = 30.0  # seconds that a poll may last
 LOOKS = 20  # each second another one of so many parts of the agents is looked at
 LOOK_PAUSE = 1.0
 TENANT_PAGE = 1000
-OUSTED_SECONDS = 1.0  # an agent's older poll ends so late: two of one key do not chase each other
 RENEW_SECONDS = 120.0  # the sleepers are written anew so often
 DOZE_SECONDS = 300.0  # and forgotten by the engine after so long, should this process be gone
 IDLE_SECONDS = 45.0  # an agent that has not polled for so long is not announced jobs any more
-
-
-@dataclass(eq=False, slots=True)
-class Waiter:
-    """One poll: who asks, and what comes of it."""
-
-    agent: Agent
-    request_id: UUID | None
-    until: float
-    answer: asyncio.Future[Sequence[Job]]
-    most: int = 1  # jobs
-    told: Callable[[], None] | None = None  # called when the answer is there
-    timer: Turn | None = None
-    asking: bool = False
-    ousted: bool = False  # by a newer poll: its client may be gone, so it gets no job
-
-    def resolve(self, jobs: Sequence[Job] = ()) -> bool:
-        """Answer the poll; False where it is over already, or may have no job."""
-        if self.answer.done() or (self.ousted and jobs):
-            return False
-        self.answer.set_result(jobs)
-        self._over()
-        return True
-
-    def fail(self, error: Exception) -> None:
-        """Answer the poll with the error, unless it is over already."""
-        if not self.answer.done():
-            self.answer.set_exception(error)
-            self._over()
-
-    def _over(self) -> None:
-        if self.timer is not None:
-            self.timer.cancel()
-        if self.told is not None:
-            self.told()
-
-    def oust(self, wheel: Wheel) -> None:
-        """Have the poll answered with no job, soon."""
-        self.ousted = True
-        if self.timer is not None:
-            self.timer.cancel()
-        left = min(OUSTED_SECONDS, max(0.0, self.until - time.monotonic()))
-        self.timer = wheel.later(left, self.resolve)
-
-
-@dataclass(eq=False, slots=True)
-class _Place:
-    """What is known of an agent, between its polls too."""
-
-    agent: Agent
-    looks: dict[UUID, _Place]  # the part of all places in which this is looked at
-    waiter: Waiter | None = None
-    covered: bool = False  # its queues are among the sleepers'
-    quiet: bool = False  # the last claim left nothing, and nothing was announced since
-    request_id: UUID | None = None  # the last one asked with
-    polled: float = field(default_factory=time.monotonic)
 
 
 def patience(wait: float) -> float:
@@ -111,6 +54,11 @@ def patience(wait: float) -> float:
     Agents that came together, after a restart for example, do not go on coming together.
     """
     return min(wait, LONGEST_WAIT) * random.uniform(0.9, 1.0)  # noqa: S311
+
+
+def repeated(job: Job) -> bool:
+    """Tell whether the claim found the job with its agent already (_retake.sql)."""
+    return job.run_at is None
 
 
 class LongPoll:
@@ -122,9 +70,7 @@ class LongPoll:
         """`waits` is told of every agent that polls, each 20 seconds."""
         self._engine = engine
         self._waits = waits
-        self._places: dict[UUID, _Place] = {}
-        self._looks: list[dict[UUID, _Place]] = [{} for _ in range(LOOKS)]
-        self._by_queue: dict[tuple[UUID, str], set[UUID]] = {}
+        self._places = Places(LOOKS)
         self._due: dict[UUID, None] = {}  # in the order in which they became due
         self._wanted = asyncio.Event()
         self.wheel = Wheel()
@@ -134,20 +80,21 @@ class LongPoll:
     @property
     def waiting(self) -> int:
         """How many polls wait."""
-        return sum(1 for place in self._places.values() if place.waiter)
+        return sum(1 for place in self._places.all() if place.waiter)
 
     def close(self) -> None:
         """Answer every poll with no job, also those to come; for the end of the process."""
         self.closed = True
-        for place in self._places.values():
+        for place in self._places.all():
             if place.waiter:
                 place.waiter.resolve()
 
     def forget(self, agent_id: UUID | None) -> None:
         """Answer the agent's poll with no job: its next one shows its key again; None: all."""
-        ids = list(self._places) if agent_id is None else [agent_id]
-        for place in [self._places[known] for known in ids if known in self._places]:
-            self._drop(place)
+        known = self._places.all() if agent_id is None else [self._places.get(agent_id)]
+        for place in list(known):
+            if place is not None:
+                self._drop(place)
 
     def poll(
         self,
@@ -157,16 +104,18 @@ class LongPoll:
         request_id: UUID | None,
         first: bool = False,
         most: int = 1,
+        begins: bool = False,
         told: Callable[[], None] | None = None,
     ) -> Waiter:
         """Begin a poll; its `answer` comes after `seconds`, at most a tick later; empty: no job.
 
         One poll per agent: an older one is answered with no job, a second later. The caller ends it
         with `leave`. `first`: nobody has asked with this request id, so no lease can be its own.
+        `begins`: what may be repeated comes begun; an order never does.
         """
         loop = asyncio.get_running_loop()
         until = time.monotonic() + seconds
-        waiter = Waiter(agent, request_id, until, loop.create_future(), most, told)
+        waiter = Waiter(agent, request_id, until, loop.create_future(), most, begins, told)
         if self.closed:
             waiter.resolve()
             return waiter
@@ -184,9 +133,7 @@ class LongPoll:
 
     async def leave(self, waiter: Waiter) -> None:
         """End a poll whose client is gone; a job that it was given goes back."""
-        place = self._places.get(waiter.agent.agent_id)
-        if place and place.waiter is waiter:
-            place.waiter = None
+        self._places.vacate(waiter)
         if waiter.timer is not None:
             waiter.timer.cancel()
         if not waiter.answer.done():
@@ -208,32 +155,20 @@ class LongPoll:
 
     # Who is due
 
-    def _place(self, agent: Agent) -> _Place:
+    def _place(self, agent: Agent) -> Place:
         """Return the agent's place; one whose queues have changed begins anew."""
         place = self._places.get(agent.agent_id)
         if place is None or place.agent != agent:
             if place is not None:
                 self._drop(place)
-            place = _Place(agent, min(self._looks, key=len))
-            self._places[agent.agent_id] = place.looks[agent.agent_id] = place
-            for queue in agent.queues:
-                self._by_queue.setdefault((agent.user_id, queue), set()).add(agent.agent_id)
+            place = self._places.add(agent)
         return place
 
-    def _drop(self, place: _Place) -> None:
-        if place.waiter:
-            place.waiter.resolve()
-            place.waiter = None
-        self._places.pop(place.agent.agent_id, None)
-        place.looks.pop(place.agent.agent_id, None)
+    def _drop(self, place: Place) -> None:
+        self._places.remove(place)
         self._due.pop(place.agent.agent_id, None)
-        for queue in place.agent.queues:
-            key = (place.agent.user_id, queue)
-            self._by_queue[key].discard(place.agent.agent_id)
-            if not self._by_queue[key]:
-                del self._by_queue[key]
 
-    def _ask_for(self, place: _Place) -> None:
+    def _ask_for(self, place: Place) -> None:
         if place.waiter:
             self._due[place.agent.agent_id] = None
             self._wanted.set()
@@ -242,22 +177,16 @@ class LongPoll:
         """The poll's time is up; one that is being asked for gets the outcome."""
         if not waiter.asking:
             waiter.resolve()
-            self._vacate(waiter)
-
-    def _vacate(self, waiter: Waiter) -> None:
-        place = self._places.get(waiter.agent.agent_id)
-        if place and place.waiter is waiter:
-            place.waiter = None
+            self._places.vacate(waiter)
 
     def _came(self, tenant_id: UUID | None, queue: str | None) -> None:
         """A job was announced; without a name, any may have been, and the sleepers be lost."""
         if tenant_id is None or queue is None:
-            for place in self._places.values():
+            for place in self._places.all():
                 place.covered = place.quiet = False
                 self._ask_for(place)
             return
-        for agent_id in self._by_queue.get((tenant_id, queue), ()):
-            place = self._places[agent_id]
+        for place in self._places.of(tenant_id, queue):
             place.quiet = False
             self._ask_for(place)
 
@@ -305,7 +234,7 @@ class LongPoll:
                 "limit": waiter.most,
                 "tenant_id": waiter.agent.user_id,
                 "request_id": waiter.request_id,
-                "two_phase": "always",
+                "two_phase": "at_most_once" if waiter.begins else "always",
             }
             for waiter in batch
         ]
@@ -337,7 +266,7 @@ class LongPoll:
             if len(given) >= waiter.most and place:
                 place.quiet = False  # where so many were, another may be
             if given or waiter.until <= now:
-                self._vacate(waiter)
+                self._places.vacate(waiter)
                 if not waiter.resolve(given):
                     unwanted += given
         await self._release(unwanted)
@@ -354,7 +283,7 @@ class LongPoll:
             place.quiet = False  # a job that came just before was not announced
             self._ask_for(place)
 
-    async def _cover(self, listener: UUID, places: Sequence[_Place]) -> None:
+    async def _cover(self, listener: UUID, places: Sequence[Place]) -> None:
         if places:
             queues = list(dict.fromkeys(q for place in places for q in place.agent.queues))
             sleeper = Claimer(self._engine.connection, queues=queues, agent_id="api")
@@ -365,17 +294,21 @@ class LongPoll:
     def _fail(self, batch: Sequence[Waiter], error: Exception) -> None:
         for waiter in batch:
             waiter.asking = False
-            self._vacate(waiter)
+            self._places.vacate(waiter)
             if place := self._places.get(waiter.agent.agent_id):
                 place.quiet = False
             waiter.fail(error)
 
     async def _release(self, jobs: Sequence[Job]) -> None:
-        """Give jobs back; where that fails their leases run out, and no attempt is spent.
+        """Give jobs back; where that fails their leases run out.
 
         One that an earlier answer began stays with its agent.
         """
-        leases = [Lease(job.job_id, job.lease_epoch) for job in jobs if job.started_at is None]
+        leases = [
+            Lease(job.job_id, job.lease_epoch)
+            for job in jobs
+            if job.started_at is None or not repeated(job)
+        ]
         if not leases:
             return
         try:
@@ -387,7 +320,7 @@ class LongPoll:
 
     async def _look(self) -> None:
         """Ask for those who may have missed something, a part of them at a time, for ever."""
-        for places in itertools.cycle(self._looks):
+        for places in itertools.cycle(self._places.parts):
             await asyncio.sleep(LOOK_PAUSE)
             if not places:
                 continue
@@ -397,7 +330,7 @@ class LongPoll:
             except EngineError as error:
                 log.warning("nobody looks for jobs: %s", error)
 
-    def _look_at(self, places: Iterable[_Place], tenants: Collection[UUID]) -> None:
+    def _look_at(self, places: Iterable[Place], tenants: Collection[UUID]) -> None:
         for place in places:
             if place.agent.user_id in tenants:
                 place.quiet = False
@@ -429,11 +362,11 @@ class LongPoll:
         """Write who polls under a new name, then take the old one away: nobody is missed."""
         self._forget_idle()
         old, self._listener = self._listener, uuid4()
-        await self._cover(self._listener, [p for p in self._places.values() if p.covered])
+        await self._cover(self._listener, [p for p in self._places.all() if p.covered])
         await Claimer(self._engine.connection, queues=[], agent_id="api").rouse(old)
 
     def _forget_idle(self) -> None:
         limit = time.monotonic() - IDLE_SECONDS
-        idle = [p for p in self._places.values() if not p.waiter and p.polled < limit]
+        idle = [p for p in self._places.all() if not p.waiter and p.polled < limit]
         for place in idle:
             self._drop(place)

@@ -6,10 +6,10 @@ Pure ASGI: nothing is buffered, and a handler sees when its client leaves.
 from __future__ import annotations
 
 import logging
+import random
 import re
 import time
 from dataclasses import dataclass
-from uuid import uuid4
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -62,15 +62,17 @@ class AccessLog:
         try:
             await self._app(scope, receive, noting)
         finally:
-            self._note(scope["method"], record, time.monotonic() - began)
+            method = scope["method"] if scope["method"] in _METHODS else "OTHER"
+            note(self._metrics, method, record, time.monotonic() - began)
 
-    def _note(self, method: str, record: Record, seconds: float) -> None:
-        known = method if method in _METHODS else "OTHER"
-        self._metrics.request(known, record.route, record.status, seconds)
-        access.info(
-            "%s %s %d %.1fms %s",
-            *(known, record.route, record.status, seconds * 1000, record.request_id),
-        )
+
+def note(metrics: Metrics, method: str, record: Record, seconds: float) -> None:
+    """Count a request that is over, and log it."""
+    metrics.request(method, record.route, record.status, seconds)
+    access.info(
+        "%s %s %d %.1fms %s",
+        *(method, record.route, record.status, seconds * 1000, record.request_id),
+    )
 
 
 _METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
@@ -79,7 +81,12 @@ _METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 def _request_id(scope: Scope) -> str:
     """Return the id that the client or its proxy gave, if it is one, else a new one."""
     given = header(scope, b"x-request-id")
-    return given if _REQUEST_ID.fullmatch(given) else uuid4().hex
+    return given if given and _REQUEST_ID.fullmatch(given) else new_id()
+
+
+def new_id() -> str:
+    """Return an id for a request: it is to be another one, and no secret."""
+    return f"{random.getrandbits(128):032x}"
 
 
 def header(scope: Scope, name: bytes) -> str:

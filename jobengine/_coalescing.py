@@ -5,6 +5,10 @@ sends its own at once, in its own task. Whoever comes meanwhile waits in a queue
 has ended, all that wait go together, in a task that is nobody's: to cancel a caller cancels no
 statement, unless none of its callers is left.
 
+Who shared a statement is answered together, and comes again together: after such a statement the
+first to come waits for the others of its turn of the event loop. Without that it goes ahead alone,
+and all the others wait for it: every other statement was one call's (`bench -- http_result`).
+
 A shared statement that fails in a way that is one caller's doing is repeated without that caller,
 whose items go alone, so that it gets its own error. Where nobody can tell whose doing it is, every
 caller's items go alone, side by side. So `send` must do all of its items or none when it fails in
@@ -74,6 +78,7 @@ class Coalescer(Generic[Item, Answer]):
         self._under_way: set[int] = set()  # by number
         self._queue: deque[_Call[Item, Answer]] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._crowded = False  # the last statement that waited for its turn was a shared one
         self._begun = 0
         self._given_up = 0  # up to this number they keep nobody waiting
         self._watching = False
@@ -84,15 +89,17 @@ class Coalescer(Generic[Item, Answer]):
         A caller that is cancelled while it queues did nothing; afterwards its items may have been
         done, as with any call that is cancelled.
         """
-        if self._free:
+        if self._free and not self._crowded:
             number = self._number()
             try:
                 return await self._send(items, shared=False)
             finally:
                 self._ended(number)
-        call = _Call[Item, Answer](items, self._weight(items))
+        call: _Call[Item, Answer] = _Call(items, self._weight(items))
         self._queue.append(call)
         self._watch()
+        if self._free and len(self._queue) == 1:
+            asyncio.get_running_loop().call_soon(self._turn_is_over)
         try:
             return await call.answers
         except asyncio.CancelledError:
@@ -120,9 +127,14 @@ class Coalescer(Generic[Item, Answer]):
         if self._queue and self._free:
             self._begin()
 
+    def _turn_is_over(self) -> None:
+        while self._queue and self._free:
+            self._begin()
+
     def _begin(self) -> None:
         """Send what queues, as much as one statement takes."""
         if calls := self._next():
+            self._crowded = len(calls) > 1
             self._in_a_task(self._statement(calls), calls, partial(self._ended, self._number()))
 
     def _next(self) -> list[_Call[Item, Answer]]:

@@ -102,9 +102,22 @@ async def rows(
     parameters: Mapping[str, Any],
 ) -> Rows[R]:
     """Return one `kind` per row; its fields are the columns, in their order (tests/contract)."""
-    columns = await _columns(conn, query, parameters)
-    made = _rows.maker(kind)  # type: ignore[arg-type]  # a type is hashable
-    return list(map(made, *columns)) if columns else []
+    return _made(kind, await _columns(conn, query, parameters))
+
+
+def _made(kind: type[R], columns: _rows.Columns) -> Rows[R]:
+    make = _rows.maker(kind)  # type: ignore[arg-type]  # a type is hashable
+    return list(map(make, *columns)) if columns else []
+
+
+def cursor_for_records(conn: Connection) -> AsyncCursor[Any]:
+    """Return a cursor, whose query is to be executed with `binary`, for `records` to read."""
+    return _Cursor(conn, row_factory=tuple_row)
+
+
+async def records(kind: type[R], cursor: AsyncCursor[Any]) -> Rows[R]:
+    """Return what `rows` would, of a cursor that has executed its query."""
+    return _made(kind, _rows.columns(cursor, await cursor.fetchall()))
 
 
 async def rows_of_few(

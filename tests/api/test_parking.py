@@ -7,7 +7,9 @@ import re
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from types import SimpleNamespace
+from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID, uuid4
 
@@ -17,13 +19,14 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn import Config
 from uvicorn.server import ServerState
 
+from api import models, parking
 from api.embedded import EmbeddedValkey
 from api.keys import Agent as KnownAgent
 from api.keys import digest_of
 from api.longpoll import LongPoll
 from api.metrics import Metrics
 from api.middleware import AccessLog
-from api.parking import LONGEST_HEAD, Parking, read
+from api.parking import LONGEST_HEAD, ROUTE, Parking, read
 from tests.api.world import PATIENCE, Agent, Service, User, serving, until
 
 AGENT_ID = UUID("0190b6a0-0000-7000-8000-000000000001")
@@ -47,6 +50,17 @@ def test_a_plain_poll_is_read() -> None:
     assert asked is not None
     assert (asked.agent_id, asked.digest) == (AGENT_ID, digest_of(KEY))
     assert (asked.wait, asked.request_id) == (2.5, request_id)
+    assert (asked.begins, asked.most) == (False, None)
+
+
+@pytest.mark.parametrize(
+    "query,begins,most",
+    [("wait=25", True, None), ("wait=25&ack=0", True, None), ("wait=25&ack=1&max=1", False, 1)],
+)
+def test_a_poll_says_what_its_answer_is(query: str, begins: bool, most: int | None) -> None:  # noqa: FBT001
+    asked = read(head(query))
+    assert asked is not None
+    assert (asked.begins, asked.most) == (begins, most)
 
 
 @pytest.mark.parametrize(
@@ -160,6 +174,60 @@ def test_a_job_comes_to_one_who_waits_and_the_next_one_too(owner: User, agent: A
             assert agent.result(job_id).json() == {"acknowledged": True}
 
 
+def test_what_a_poll_brings_is_answered_alike_where_it_waits_and_by_the_ordinary_way(
+    owner: User, agent: Agent
+) -> None:
+    """With `wait=0`, and an order that is to be begun first, it is the endpoint that answers."""
+    asked = [
+        ("wait=30", "get_account", "running"),
+        ("wait=0", "get_account", "running"),
+        ("wait=30&ack=1", "get_account", "claimed"),
+        ("wait=0&ack=1", "get_account", "claimed"),
+        ("wait=30", "trade", "running"),
+        ("wait=30&ack=1", "trade", "claimed"),
+    ]
+    with connected(agent.service) as connection:
+        for query, job_type, status in asked:
+            job_id = owner.enqueue(job_type, agent_id=str(agent.agent_id))
+            connection.say(asks(agent, query))
+            code, headers, job = connection.answer()
+            assert isinstance(job, dict)
+            assert (code, job["job_id"], job["status"]) == (200, str(job_id), status)
+            assert job.keys() == models.AgentJob.model_fields.keys()
+            assert {*headers} == {"date", "content-length", "content-type", "x-request-id"}
+            assert owner.job(job_id)["status"] == status
+            assert agent.result(job_id, lease_epoch=job["lease_epoch"]).status_code == 200
+
+
+def test_a_list_is_answered_where_the_poll_waits(owner: User, agent: Agent) -> None:
+    made = [str(owner.enqueue(agent_id=str(agent.agent_id))) for _ in range(3)]
+    with connected(agent.service) as connection:
+        got: list[str] = []
+        while len(got) < len(made):
+            connection.say(asks(agent, "wait=30&ack=1&max=2"))
+            answer: Any = connection.answer()[2]
+            got += [job["job_id"] for job in answer["jobs"]]
+    assert got == made
+
+
+def test_a_job_that_comes_leaves_a_line_in_the_log_and_an_idle_poll_none(
+    platform_url: str, valkey: EmbeddedValkey
+) -> None:
+    with serving(platform_url, valkey.url) as service:
+        owner = service.user()
+        agent = owner.pair()
+        owner.enqueue(agent_id=str(agent.agent_id))
+        with connected(service) as connection:
+            connection.say(asks(agent))
+            _, headers, _ = connection.answer()
+            connection.say(asks(agent, "wait=0.1"))
+            assert connection.answer()[2] == {"no_jobs": True}
+        log = service.stop()
+    line = rf"GET {re.escape(ROUTE)} 200 [0-9.]+ms {headers['x-request-id']}"
+    assert re.search(line, log)
+    assert len(re.findall(re.escape(ROUTE), log)) == 1
+
+
 def test_who_asks_for_two_things_at_once_gets_both_answers(owner: User, agent: Agent) -> None:
     with connected(agent.service) as connection:
         connection.say(asks(agent))
@@ -240,7 +308,7 @@ async def connection_of_agents(app: ASGIApp = nobody) -> Parking:
     """Return a connection to a service that knows every key."""
     agent = KnownAgent(AGENT_ID, uuid4(), ("any",))
     service = SimpleNamespace(
-        keys=SimpleNamespace(known=lambda *_: agent),
+        keys=SimpleNamespace(known=lambda *_: agent, holds=lambda *_: True),
         presence=SimpleNamespace(seen=lambda _: None),
         longpoll=LongPoll(None),  # type: ignore[arg-type]
     )
@@ -271,6 +339,26 @@ def test_the_time_that_a_poll_waited_counts_when_a_job_comes() -> None:
         connection.shutdown()  # so it goes on
         await asyncio.gather(*connection.tasks)
         assert metrics.seconds["-"] >= 1000
+
+    asyncio.run(run())
+
+
+def test_a_job_that_cannot_be_told_is_left_to_the_endpoint(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is raised at the connection would fail all whose jobs came by the same claim."""
+
+    def fails(*_: object, **__: object) -> None:
+        raise ValueError("too deep")
+
+    async def run() -> None:
+        connection = await connection_of_agents()
+        connection.data_received(head())
+        waiter = connection._waiter
+        assert waiter is not None
+        monkeypatch.setattr(parking, "given_all", fails)
+        job = SimpleNamespace(started_at=datetime.now(UTC), run_at=None)
+        assert waiter.resolve([job])  # type: ignore[list-item]
+        assert connection.cycle is not None  # the ordinary way
+        await asyncio.gather(*connection.tasks)
 
     asyncio.run(run())
 

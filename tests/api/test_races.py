@@ -20,8 +20,8 @@ from api.embedded import EmbeddedValkey
 from api.endpoint import Call
 from api.errors import Problem
 from api.keys import AgentKeys
-from api.longpoll import Waiter
 from api.metrics import Metrics
+from api.places import Waiter
 from api.protocol import Client
 from api.service import Service, running
 from api.settings import Settings
@@ -52,10 +52,22 @@ async def let_in(service: Service, agent: Agent) -> keys.Agent:
     return await service.keys.agent(agent.agent_id, agent.key, "-")
 
 
-async def claimed(service: Service, agent: Agent, request_id: UUID | None = None) -> Job:
-    waiter = service.longpoll.poll(await let_in(service, agent), seconds=0, request_id=request_id)
-    (job,) = await waiter.answer
+async def claimed(
+    service: Service, agent: Agent, request_id: UUID | None = None, *, begins: bool = False
+) -> Job:
+    waiter = await asked(service, agent, request_id, begins=begins)
+    (job,) = waiter.answer.result()
     return job
+
+
+async def asked(
+    service: Service, agent: Agent, request_id: UUID | None = None, *, begins: bool = False
+) -> Waiter:
+    """Return a poll that has its answer."""
+    holder = await let_in(service, agent)
+    waiter = service.longpoll.poll(holder, seconds=0, request_id=request_id, begins=begins)
+    await waiter.answer
+    return waiter
 
 
 async def in_thread(work: Callable[..., Any], *values: Any) -> Any:
@@ -73,6 +85,60 @@ def test_a_job_whose_client_left_before_the_answer_waits_again(
 
     inside(work)
     assert owner.job(job_id)["status"] == "pending"
+
+
+@pytest.mark.parametrize(
+    "begins,job_type,begun",
+    [(True, "get_account", True), (True, "trade", False), (False, "get_account", False)],
+)
+def test_a_claim_begins_what_may_be_repeated_and_never_an_order(
+    owner: User, agent: Agent, inside: Inside, *, begins: bool, job_type: str, begun: bool
+) -> None:
+    job_id = owner.enqueue(job_type, agent_id=str(agent.agent_id))
+
+    async def work(service: Service) -> None:
+        job = await claimed(service, agent, begins=begins)
+        assert (job.job_id, job.started_at is not None) == (job_id, begun)
+
+    inside(work)
+    assert owner.job(job_id)["status"] == ("running" if begun else "claimed")
+
+
+def test_a_job_begun_by_its_claim_waits_again_when_its_client_left(
+    owner: User, agent: Agent, inside: Inside
+) -> None:
+    job_id = owner.enqueue(agent_id=str(agent.agent_id))
+
+    async def work(service: Service) -> None:
+        holder = await let_in(service, agent)
+        job = await claimed(service, agent, begins=True)
+        answer = await agent_jobs._hand_over(service, holder, job, Client(gone=True))
+        assert answer == agent_jobs.NO_JOBS
+        await service.longpoll.leave(await asked(service, agent, begins=True))
+        await claimed(service, agent)
+
+    inside(work)
+    job = owner.job(job_id)
+    assert (job["status"], job["lease_epoch"], job["attempt"]) == ("claimed", 3, 1)
+
+
+def test_a_job_begun_by_its_claim_stays_begun_when_the_client_who_asked_again_left(
+    owner: User, agent: Agent, inside: Inside
+) -> None:
+    job_id = owner.enqueue(agent_id=str(agent.agent_id))
+    request_id = uuid4()
+
+    async def work(service: Service) -> None:
+        holder = await let_in(service, agent)
+        first = await claimed(service, agent, request_id, begins=True)
+        again = await claimed(service, agent, request_id, begins=True)
+        assert (again.lease_epoch, again.started_at) == (first.lease_epoch, first.started_at)
+        await agent_jobs._hand_over(service, holder, again, Client(gone=True))
+        await service.longpoll.leave(await asked(service, agent, request_id, begins=True))
+
+    inside(work)
+    job = owner.job(job_id)
+    assert (job["status"], job["lease_epoch"]) == ("running", 1)
 
 
 def test_a_begun_order_asked_for_again_stays_begun_when_the_client_leaves(
@@ -103,10 +169,7 @@ def test_a_begun_job_asked_for_again_stays_begun_when_nobody_waits_for_it(
     begun = agent.next(request_id=str(request_id))
 
     async def work(service: Service) -> None:
-        holder = await let_in(service, agent)
-        waiter = service.longpoll.poll(holder, seconds=0, request_id=request_id)
-        await waiter.answer
-        await service.longpoll.leave(waiter)
+        await service.longpoll.leave(await asked(service, agent, request_id))
 
     inside(work)
     job = owner.job(job_id)
@@ -374,7 +437,7 @@ def test_an_order_that_was_put_in_is_named_where_it_cannot_be_read(
     inside(work)
 
 
-@dataclass
+@dataclass(frozen=True, slots=True)
 class Who:
     role: str
     number: int
@@ -476,8 +539,9 @@ def test_a_call_of_the_services_own_leaves_its_role_behind(inside: Inside) -> No
         async with service.pool.connection() as conn:
             before = await (await conn.execute("select current_user")).fetchone()
             for brief in (False, True):
-                (found,) = await service_rows(conn, str, "select current_user", {}, brief=brief)
-                assert found == "service_role"
+                asked = "select current_user::text, 1"
+                (found,) = await service_rows(conn, Who, asked, {}, brief=brief)
+                assert found == Who("service_role", 1)
             limits = "select current_user, current_setting('lock_timeout')"
             assert await (await conn.execute(limits)).fetchone() == (*(before or ()), "0")
 

@@ -137,6 +137,35 @@ async def test_one_who_queues_alone_shares_with_nobody() -> None:
 
 
 @in_loop
+async def test_after_a_shared_statement_who_comes_together_goes_together() -> None:
+    """And who comes alone then is alone again."""
+    server = Server()
+    shared = coalescer(server)
+    tasks = await asked(shared, [1], [2], [3])
+    server.let()
+    await answers(tasks)
+    assert await answers(await asked(shared, [4], [5], [6])) == [[8], [10], [12]]
+    assert server.statements[1:] == [([2, 3], True), ([4, 5, 6], True)]
+    assert await answers(await asked(shared, [7])) == [[14]]
+    with pytest.raises(StopIteration):
+        shared([8]).send(None)  # without a task switch
+    assert server.statements[3:] == [([7], False), ([8], False)]
+
+
+@in_loop
+async def test_after_a_shared_statement_nobody_is_sent_who_goes_in_its_turn() -> None:
+    server = Server()
+    shared = coalescer(server)
+    tasks = await asked(shared, [1], [2], [3])
+    server.let()
+    await answers(tasks)
+    gone, stays = await asked(shared, [4], [5])
+    gone.cancel()
+    assert await answers([gone, stays]) == [asyncio.CancelledError, [10]]
+    assert server.statements[2:] == [([5], False)]
+
+
+@in_loop
 async def test_two_statements_at_once_where_told_so() -> None:
     server = Server()
     tasks = await asked(coalescer(server, at_once=2), [1], [2], [3], [4])
@@ -282,7 +311,8 @@ async def test_a_statement_that_waits_keeps_nobody_waiting() -> None:
     assert await answers(tasks[1:]) == [[4], [6]]
     assert server.statements == [([1], False), ([2, 3], True)]
     late = await asked(shared, [4], [5])
-    assert server.statements[2:] == [([4], False)]  # at once: nobody waits for the first any more
+    await until(lambda: len(server.gates) == 3)
+    assert server.statements[2:] == [([4, 5], True)]  # nobody waits for the first any more
     server.let()
     assert await answers([*tasks, *late]) == [[2], [4], [6], [8], [10]]
 

@@ -16,6 +16,8 @@ from starlette.types import Message, Receive, Scope, Send
 
 from api.__main__ import main
 from api.middleware import AccessLog
+from api.parking import Asked, Parking
+from api.places import Waiter
 from tests.faults.trades.fuse import Fuse
 
 REQUESTS = {
@@ -47,6 +49,20 @@ def wire(fuse: Fuse) -> None:
         await real(self, scope, receive, answering)
 
     setattr(AccessLog, "__call__", wrapped)  # noqa: B010 - the type checker forbids the plain form
+    _wire_parked(fuse)
+
+
+def _wire_parked(fuse: Fuse) -> None:
+    """Lead polls past the fuse whose jobs are handed out at their connection."""
+    real = Parking._jobs
+
+    def wrapped(self: Parking, asked: Asked, waiter: Waiter) -> bytes | None:
+        fuse.passed("before next")
+        body = real(self, asked, waiter)
+        fuse.passed("after next")
+        return body
+
+    setattr(Parking, "_jobs", wrapped)  # noqa: B010 - likewise
 
 
 def _names(scope: Scope) -> Iterator[str]:
