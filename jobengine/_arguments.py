@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
+from operator import attrgetter
 from typing import Any, TypeAlias
 from uuid import UUID
 
@@ -34,14 +35,15 @@ def enqueue_arguments(jobs: Sequence[NewJob], before: int = 0) -> dict[str, str 
 def enqueue_batches(jobs: Iterable[NewJob]) -> Iterator[tuple[int, Sequence[NewJob]]]:
     """Yield the jobs of each call of a bulk enqueue, and the number of jobs before them.
 
-    Jobs with keys stay in one call, which locks their keys in order: two bulk calls with the same
-    keys in other batches could wait for each other.
+    Jobs with keys stay in one call, the last, which locks their keys in order: two bulk calls with
+    the same keys in other batches could wait for each other.
     """
-    new = list(jobs)
-    keyed = any(job.dedup_key is not None or job.live_key is not None for job in new)
-    size = max(len(new), 1) if keyed else BULK
-    for start in range(0, len(new), size):
-        yield start, new[start : start + size]
+    rest, before = iter(jobs), 0
+    while batch := list(itertools.islice(rest, BULK)):
+        if any(job.dedup_key is not None or job.live_key is not None for job in batch):
+            batch.extend(rest)
+        yield before, batch
+        before += len(batch)
 
 
 def finish_arguments(reports: Iterable[Report]) -> dict[str, str | None]:
@@ -54,16 +56,12 @@ def ended_arguments(reports: Sequence[Report]) -> dict[str, str | None]:
 
     Their ids, epochs and outcomes are what they should be. Most have an output and nothing else.
     """
-    outputs = [
-        None if report.output is None else _json(report.output, "output", item)
-        for item, report in enumerate(reports, 1)
-    ]
     completed = all(report.outcome == "completed" for report in reports)
     return {
         "job_ids": "{" + ",".join([f"{report.job_id.int:032x}" for report in reports]) + "}",
         "lease_epochs": "{" + ",".join([str(report.lease_epoch) for report in reports]) + "}",
         "outcomes": "{" + ",".join([report.outcome for report in reports]) + "}",
-        "outputs": _db.json_array(outputs),
+        "outputs": _documents([report.output for report in reports], "output"),
         **({} if completed else _columns(reports, _NOT_COMPLETED)),
     }
 
@@ -112,7 +110,7 @@ def _columns(
 ) -> dict[str, str | None]:
     """Return one array per column, in the order of the records; items count from `before` + 1."""
     return {
-        argument: _column([getattr(record, field) for record in records], field, check, before)
+        argument: _column(list(map(attrgetter(field), records)), field, check, before)
         for argument, (field, check) in columns.items()
     }
 
@@ -120,10 +118,46 @@ def _columns(
 def _column(values: list[Any], field: str, check: _Check, before: int) -> str | None:
     if values.count(None) == len(values):  # most columns of most calls
         return None
-    return _db.array(
-        None if value is None else check(value, field, item)
-        for item, value in enumerate(values, before + 1)
-    )
+    if check is _json:
+        return _documents(values, field, before)
+    if check is _text:
+        return _texts(values, field, before)
+    return _db.array(_one_by_one(values, field, check, before))
+
+
+def _one_by_one(values: Sequence[Any], field: str, check: _Check, before: int) -> Iterator[Any]:
+    for item, value in enumerate(values, before + 1):
+        yield None if value is None else check(value, field, item)
+
+
+def _documents(values: Sequence[Any], field: str, before: int = 0) -> str:
+    """Return an array of JSON, written and looked through all at once: 0.8 µs a value for 2.5.
+
+    Where something is wrong, or may be, each is looked at, to say which.
+    """
+    texts = _db.plain_json(values)
+    if texts is None or max(len(text or b"") for text in texts) > MAX_JSON_BYTES:
+        texts = list(_one_by_one(values, field, _json, before))
+    return _db.json_array(texts)
+
+
+def _texts(values: Sequence[Any], field: str, before: int) -> str | None:
+    try:
+        return "{" + ",".join(map(_Texts(values, field, before).__getitem__, values)) + "}"
+    except TypeError:  # no text, and nothing that a dict can hold
+        return _db.array(_one_by_one(values, field, _text, before))
+
+
+class _Texts(dict[Any, str]):
+    """The element of each text, looked at once: a call has few texts, and many of each."""
+
+    def __init__(self, values: Sequence[Any], field: str, before: int) -> None:
+        super().__init__({None: "NULL"})
+        self._values, self._field, self._before = values, field, before
+
+    def __missing__(self, value: object) -> str:
+        item = self._before + self._values.index(value) + 1
+        return self.setdefault(value, _db.element(_text(value, self._field, item)))
 
 
 def _text(value: Any, field: str, item: int) -> str:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from operator import attrgetter
 from typing import TypeAlias
 
 import psycopg
@@ -13,25 +15,34 @@ from jobengine import _db, calls
 from jobengine._arguments import enqueue_arguments, enqueue_batches
 from jobengine._cancelling import cancelled
 from jobengine._db import AnyConnection, Connection, Lined
+from jobengine._rows import maker
 from jobengine.errors import InvalidArgument
 from jobengine.records import Enqueued, NewJob
 
 _Batch: TypeAlias = tuple[int, Sequence[NewJob]]
+_made: Callable[..., Enqueued] = maker(Enqueued)
 
 
-async def enqueue_all(conn: AnyConnection, jobs: Sequence[NewJob]) -> Sequence[Enqueued]:
-    """Put the jobs in and answer in their order, numbered from 1."""
-    batches = list(enqueue_batches(jobs))
-    if len(batches) == 1:
-        return await _enqueue(conn, *batches[0])
+async def enqueue_all(conn: AnyConnection, jobs: Iterable[NewJob]) -> Sequence[Enqueued]:
+    """Put the jobs in and answer in their order, numbered from 1.
+
+    The jobs of a batch are taken from `jobs` when those before it are on their way.
+    """
+    batches = enqueue_batches(jobs)
+    first, second = next(batches, None), next(batches, None)
+    if first is None:
+        return []
+    if second is None:
+        return await _enqueue(conn, *first)
+    batches = itertools.chain([first, second], batches)
     async with _db.transaction(conn):
         if isinstance(conn, psycopg.Connection):
             return [answer for batch in batches for answer in await _enqueue(conn, *batch)]
         return await _overlapped(conn, batches)
 
 
-async def _overlapped(conn: Connection, batches: Sequence[_Batch]) -> Sequence[Enqueued]:
-    """Make a batch's arguments, and read the answers of another, while the server works on one."""
+async def _overlapped(conn: Connection, batches: Iterable[_Batch]) -> Sequence[Enqueued]:
+    """Make a batch, and read the answers of another, while the server works on one."""
     answers: list[Enqueued] = []
     sent: deque[asyncio.Task[Sequence[Enqueued]]] = deque()
     try:
@@ -75,7 +86,7 @@ async def _sent(
     except InvalidArgument as error:  # of the SQL function, which counts from 1
         item = None if error.item is None else before + error.item
         raise InvalidArgument(error.field, error.rule, item) from error
-    answers.sort(key=lambda answer: answer.item)
+    answers.sort(key=attrgetter("item"))
     if not before:
         return answers
-    return [Enqueued(before + a.item, a.job_id, a.verdict) for a in answers]
+    return [_made(before + a.item, a.job_id, a.verdict) for a in answers]

@@ -287,6 +287,18 @@ def json(value: object, field: str, item: int | None = None) -> bytes | None:
     return text
 
 
+def plain_json(values: Iterable[object]) -> list[bytes | None] | None:
+    """Return what `json` returns for each, or None where one of them may be refused."""
+    try:
+        texts = [
+            None if value is None else orjson.dumps(value, option=_JSON_OPTIONS) for value in values
+        ]
+    except TypeError:
+        return None
+    together = b"".join(filter(None, texts))
+    return None if b"null" in together or b"\\u0000" in together else texts
+
+
 def holds_nul(text: bytes) -> bool:
     """Tell whether JSON holds the character U+0000, which jsonb cannot."""
     # An even number of backslashes before `\u0000` spells other characters.

@@ -15,7 +15,6 @@ from jobengine.records import (
     Extended,
     Finished,
     Job,
-    NewJob,
     Pruned,
     Released,
     Report,
@@ -46,11 +45,11 @@ class Meter:
                 self._failed = True
                 logs.emit(log, logs.ON_METRIC_FAILED, error, metric=metric.name)
 
-    def enqueued(self, jobs: Sequence[NewJob], answers: Sequence[Enqueued]) -> None:
+    def enqueued(self, job_types: Sequence[str], answers: Sequence[Enqueued]) -> None:
         """Count what `enqueue` answered; both in the order of the items."""
         self._each(
             metrics.ENQUEUED,
-            ((job.job_type, a.verdict) for job, a in zip(jobs, answers, strict=True)),
+            ((job_type, a.verdict) for job_type, a in zip(job_types, answers, strict=True)),
         )
 
     def claimed(self, jobs: Iterable[Job]) -> None:

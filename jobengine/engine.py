@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
@@ -214,20 +215,29 @@ class JobEngine:
     async def enqueue_many(
         self, jobs: Iterable[NewJob], *, connection: Connection | None = None
     ) -> Sequence[Enqueued]:
-        """Put jobs in, all or none, and answer in their order; tens of thousands in one call."""
-        new = list(jobs)
-        if not new:
-            return []
-        if connection is not None:
-            answers = await enqueue_all(connection, new)
-        elif len(new) <= FEW:
-            answers = own(await self._sharing.enqueue(job_elements(new)))
-        else:
-            async with self.connection() as conn:
-                answers = await enqueue_all(conn, new)
-        if self.meter is not None:
-            self.meter.enqueued(new, answers)
+        """Put jobs in, all or none, and answer in their order; tens of thousands in one call.
+
+        A generator makes its jobs while the server writes those before them.
+        """
+        if self.meter is None:
+            return await self._enqueue(iter(jobs), connection)
+        job_types: list[str] = []
+        answers = await self._enqueue(_noting(jobs, job_types), connection)
+        self.meter.enqueued(job_types, answers)
         return answers
+
+    async def _enqueue(
+        self, jobs: Iterator[NewJob], connection: Connection | None
+    ) -> Sequence[Enqueued]:
+        if connection is not None:
+            return await enqueue_all(connection, jobs)
+        first = list(itertools.islice(jobs, FEW + 1))
+        if not first:
+            return []
+        if len(first) <= FEW:
+            return own(await self._sharing.enqueue(job_elements(first)))
+        async with self.connection() as conn:
+            return await enqueue_all(conn, itertools.chain(first, jobs))
 
     async def wait(self, job_id: UUID, *, timeout: float | None = None) -> JobInfo:  # noqa: ASYNC109 - what users look for
         """Return the job once it has ended; `WaitTimeout` after `timeout` seconds.
@@ -466,6 +476,12 @@ class JobEngine:
         if job is None:
             raise InvalidArgument("job_id", "the id of a job")
         return job
+
+
+def _noting(jobs: Iterable[NewJob], job_types: list[str]) -> Iterator[NewJob]:
+    for job in jobs:
+        job_types.append(job.job_type)
+        yield job
 
 
 def _ids(job_ids: Iterable[UUID]) -> str:

@@ -76,8 +76,7 @@ def enqueue(
 
 def enqueue_many(connection: Connection, jobs: Iterable[NewJob]) -> Sequence[Enqueued]:
     """Put jobs in, all or none, and answer in their order; tens of thousands in one call."""
-    new = list(jobs)
-    return _call(connection, enqueue_all, new) if new else []
+    return _call(connection, enqueue_all, jobs)
 
 
 def get(connection: Connection, job_id: UUID, *, tenant_id: UUID | None = None) -> JobInfo | None:

@@ -14,6 +14,7 @@ from psycopg.pq import TransactionStatus
 
 from jobengine import (
     NO_TENANT,
+    Counters,
     EngineError,
     InvalidArgument,
     JobEngine,
@@ -176,6 +177,55 @@ async def test_many_jobs_whose_caller_is_cancelled_are_not_written(
         assert conn.info.transaction_status == TransactionStatus.IDLE
         assert counts(db)["job"] == 0
         assert (await engine.enqueue("work", connection=conn)).verdict == "ok"
+
+
+@in_loop
+async def test_a_generator_makes_jobs_while_those_before_are_written(
+    db: Db, database_url: str
+) -> None:
+    states = []
+
+    async with site(database_url) as engine, await connected(database_url) as conn:
+
+        def jobs() -> Iterator[NewJob]:
+            for number in range(3 * BULK):
+                states.append(conn.info.transaction_status)
+                yield NewJob(job_type="work", input=number)
+
+        await conn.set_autocommit(True)
+        answers = await engine.enqueue_many(jobs(), connection=conn)
+        assert [answer.item for answer in answers] == list(range(1, 3 * BULK + 1))
+        assert set(states[: 2 * BULK]) == {TransactionStatus.IDLE}
+        assert TransactionStatus.IDLE not in states[2 * BULK :]
+        assert counts(db)["ready"] == 3 * BULK
+
+
+@pytest.mark.parametrize("good", [3, BULK + 3, 3 * BULK + 3])
+@in_loop
+async def test_jobs_of_a_generator_that_fails_are_not_written(
+    db: Db, database_url: str, *, good: int
+) -> None:
+    def jobs() -> Iterator[NewJob]:
+        yield from [NewJob(job_type="work")] * good
+        raise LookupError("the file has ended")
+
+    async with site(database_url) as engine, await connected(database_url) as conn:
+        for connection in (None, conn):
+            with pytest.raises(LookupError, match="the file has ended"):
+                await engine.enqueue_many(jobs(), connection=connection)
+        assert counts(db)["job"] == 0
+        assert (await engine.enqueue("work")).verdict == "ok"
+
+
+@in_loop
+async def test_what_a_generator_gives_is_counted(db: Db, database_url: str) -> None:
+    counters = Counters()
+    async with site(database_url, on_metric=counters) as engine:
+        for count in (0, 2, 2 * BULK):
+            await engine.enqueue_many(NewJob(job_type="work") for _ in range(count))
+    assert f'jobengine_enqueued_total{{job_type="work",verdict="ok"}} {2 * BULK + 2}' in (
+        counters.text()
+    )
 
 
 @in_loop

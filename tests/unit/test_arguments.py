@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
@@ -104,9 +104,55 @@ def test_many_jobs_go_in_batches_and_know_what_came_before() -> None:
 
 
 @pytest.mark.parametrize("key", ["dedup_key", "live_key"])
-def test_jobs_with_keys_stay_together(key: str) -> None:
-    jobs = [new_job()] * _arguments.BULK + [new_job(**{key: "a"})]
-    assert [len(part) for _, part in _arguments.enqueue_batches(jobs)] == [len(jobs)]
+def test_jobs_with_keys_go_together_with_all_that_follow(key: str) -> None:
+    many = [new_job()] * _arguments.BULK
+    batches = _arguments.enqueue_batches([*many, *many[3:], new_job(**{key: "a"}), *many])
+    assert [len(part) for _, part in batches] == [len(many), 2 * len(many) - 2]
+
+
+def test_jobs_are_taken_when_their_batch_is() -> None:
+    made = []
+
+    def jobs() -> Iterator[NewJob]:
+        for number in range(3 * _arguments.BULK):
+            made.append(number)
+            yield new_job()
+
+    batches = _arguments.enqueue_batches(jobs())
+    next(batches)
+    assert len(made) == _arguments.BULK
+    next(batches)
+    assert len(made) == 2 * _arguments.BULK
+
+
+@pytest.mark.parametrize(
+    "values, item",
+    [
+        ((None, "a", 5), 3),
+        (("a", "a", True), 3),
+        (("a", ["a"], "a"), 2),
+        (({}, "a"), 1),
+        ((None, "a", "a", "b\0", "b\0"), 4),
+    ],
+)
+def test_a_wrong_text_among_others_is_named(values: Sequence[Any], item: int) -> None:
+    jobs = [new_job(queue=value) for value in values]
+    assert refused(lambda: _arguments.enqueue_arguments(jobs))[::2] == ("queue", item)
+
+
+def test_texts_that_repeat_keep_their_places() -> None:
+    sent = _arguments.enqueue_arguments([new_job(queue=q) for q in ("a", None, 'b"', "a")])
+    assert sent["queues"] == '{"a",NULL,"b\\"","a"}'
+
+
+@pytest.mark.parametrize(
+    "wrong", [float("nan"), [float("inf")], {"a": "\0"}, object(), {1: 2}, "x" * 2**20]
+)
+def test_a_wrong_document_among_others_is_named(wrong: object) -> None:
+    jobs = [new_job(input=value) for value in ({"a": None}, None, "\\u0000", wrong, wrong)]
+    assert refused(lambda: _arguments.enqueue_arguments(jobs, before=10))[::2] == ("input", 14)
+    rights = _arguments.enqueue_arguments(jobs[:3])
+    assert rights["inputs"] == r"""{"{\"a\":null}",NULL,"\"\\\\u0000\""}"""
 
 
 def test_a_refusal_counts_what_came_before() -> None:
