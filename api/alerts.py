@@ -2,12 +2,14 @@
 
 Names of fields are looked up without regard to case, numbers may be quoted, and a placeholder that
 TradingView left unfilled (`{{ticker}}`) counts as not said. What is said and cannot be read is not
-taken for unsaid: a volume becomes 0 and a stop -1, which no gate lets pass.
+taken for unsaid: a volume becomes 0, a stop -1 and a symbol, unfilled or not, the empty text, which
+no gate lets pass: a close of one symbol must not become a close of all.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
@@ -39,6 +41,7 @@ LONGEST_ID = 200
 EXACT = 2**53  # a JSON number from here on may be another
 UNREADABLE_VOLUME = Decimal(0)
 UNREADABLE_STOP = Decimal(-1)
+UNREADABLE_SYMBOL = ""
 _EXCHANGE = re.compile(r"[A-Za-z0-9_]+:")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._#+&/!$^-]{0,31}")
 
@@ -68,7 +71,7 @@ def read(body: str) -> Alert:
     return Alert(
         payload=_storable(payload, body),
         dedup_key=_key(_first(said, ID), body),
-        symbol=_symbol(_first(said, SYMBOL)),
+        symbol=_symbol(said),
         action=_action(_first(said, ACTION)),
         volume=_volume(_first(said, VOLUME)),
         sl=_stop(_first(said, STOP)),
@@ -80,11 +83,21 @@ def read(body: str) -> Alert:
 def _payload(body: str) -> dict[str, Any]:
     if len(body.encode()) > BODY_BYTES:
         return {"_raw": body[:SHOWN_CHARACTERS], "_truncated": True}
-    try:
-        found = orjson.loads(body.removeprefix("\ufeff"))
-    except orjson.JSONDecodeError:
-        found = None
+    found = _json(body.removeprefix("\ufeff"))
     return found if isinstance(found, dict) else {"_raw": body}
+
+
+def _json(text: str) -> Any:
+    """Read JSON, and what TradingView makes of it: a plot without a value is filled in as NaN."""
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        if "NaN" not in text:
+            return None
+    try:
+        return orjson.loads(orjson.dumps(json.loads(text, parse_constant=str)))
+    except (ValueError, TypeError, RecursionError):
+        return None
 
 
 def _storable(payload: dict[str, Any], body: str) -> dict[str, Any]:
@@ -119,11 +132,13 @@ def _hash(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _symbol(value: Any) -> str | None:
-    if not isinstance(value, str):
+def _symbol(said: dict[str, Any]) -> str | None:
+    """Read the symbol; of all that is said, it alone is also said by a placeholder."""
+    value = _first(said, SYMBOL)
+    if value is None and not any(said.get(name) for name in SYMBOL):
         return None
-    name = _EXCHANGE.sub("", value.strip(), count=1)
-    return name if _NAME.fullmatch(name) else None
+    name = _EXCHANGE.sub("", value.strip(), count=1) if isinstance(value, str) else ""
+    return name if _NAME.fullmatch(name) else UNREADABLE_SYMBOL
 
 
 def _action(value: Any) -> str | None:

@@ -12,6 +12,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import TypeAlias
 
 from forex_agent import wire
 from forex_agent.backoff import Backoff
@@ -35,6 +36,10 @@ GATHER_SECONDS = 0.1  # after an order: whoever waits for its answer goes first,
 NEAR_SECONDS, WIDE_SECONDS = 10.0, 600.0  # between looks that go back so far
 
 
+_State: TypeAlias = tuple[Account, int]
+"""The account and how many positions are open."""
+
+
 class Refused(Unreachable):
     """The service will never take this report."""
 
@@ -50,7 +55,7 @@ class Deals:
     prices: Prices
     settings: Settings
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
-    _told: tuple[Account, int] | None = None
+    _told: _State | None = None
     _told_at: float = float("-inf")
     _wide_at: float = float("-inf")
     _near_at: float = float("-inf")
@@ -86,7 +91,8 @@ class Deals:
         self._spool(deals)
         now = account, len(positions)
         while spooled := self.journal.spooled(BATCH):
-            await self._hand_in(spooled, now)
+            # The account is as it is after all of them: the day's base is told from both.
+            await self._hand_in(spooled, now if len(spooled) < BATCH else None)
         if now != self._told or elapsed() - self._told_at > self.settings.account_seconds:
             await self._report([], now)
 
@@ -100,14 +106,14 @@ class Deals:
             newest = max(one.time for one in new)
             self._newest = max(self._newest or newest, newest)
 
-    async def _hand_in(self, spooled: Sequence[tuple[str, str]], now: tuple[Account, int]) -> None:
+    async def _hand_in(self, spooled: Sequence[tuple[str, str]], now: _State | None) -> None:
         """Report these deals; one that the service refuses does not keep the others back."""
         try:
             await self._report([json.loads(body) for _, body in spooled], now)
         except Refused as error:
             if len(spooled) > 1:
                 for one in spooled:
-                    await self._hand_in([one], now)
+                    await self._hand_in([one], None)
                 return
             log.warning("deal %s is refused and left out: %s", spooled[0][0], error)
         self.journal.deals_acked(deal_id for deal_id, _ in spooled)
@@ -135,15 +141,17 @@ class Deals:
             return newest - NEAR
         return newest - JUST
 
-    async def _report(self, deals: list[Json], now: tuple[Account, int]) -> None:
-        account, positions = now
-        body = {"deals": deals, "account": wire.account(account), "open_positions": positions}
+    async def _report(self, deals: list[Json], now: _State | None) -> None:
+        body: Json = {"deals": deals}
+        if now is not None:
+            body |= {"account": wire.account(now[0]), "open_positions": now[1]}
         answer = await self.client.call("POST", f"{self.path}/deals", body)
         if answer.status in REFUSED:
             raise Refused(answer.text)
         if not answer.ok:
             raise Unreachable(_words(answer))
-        self._told, self._told_at = now, elapsed()
+        if now is not None:
+            self._told, self._told_at = now, elapsed()
 
     def forget(self) -> None:
         """Drop what is too old to be asked for."""

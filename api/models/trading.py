@@ -60,6 +60,12 @@ Traded = Annotated[
     AfterValidator(_rounded),
     WithJsonSchema({"type": "number", "exclusiveMinimum": 0, "maximum": 99_999_999_999}),
 ]
+Paid = Annotated[  # oil has cost less than nothing
+    Decimal,
+    Field(ge=-99_999_999_999, le=99_999_999_999, allow_inf_nan=False),
+    AfterValidator(_rounded),
+    WithJsonSchema({"type": "number", "minimum": -99_999_999_999, "maximum": 99_999_999_999}),
+]
 Real = Annotated[float, Field(ge=-LARGEST, le=LARGEST, allow_inf_nan=False)]
 Magic = Annotated[int, Field(ge=-LARGEST_64_BITS, le=LARGEST_64_BITS)]
 Time = Annotated[datetime, AfterValidator(_in_utc)]
@@ -287,7 +293,7 @@ class Deal(Body):
     side: Side
     entry: Literal["in", "out", "inout", "out_by"]
     volume: Traded
-    price: Traded
+    price: Paid
     profit: Amount = Decimal(0)
     commission: Amount = Decimal(0)
     swap: Amount = Decimal(0)

@@ -124,6 +124,7 @@ begin
             ('_strategy_secret',         null),
             ('_strategy_set',            null),
             ('_time',                    null),
+            ('_told_twice',              null),
             ('_touch',                   null),
             ('_trading_account',         null),
             ('_trading_target',          null),

@@ -210,7 +210,9 @@ def test_ticks_of_the_symbols_that_have_one(package: FakePackage, terminal: MT5T
     package.symbols["GBPUSD"] = SymbolInfo("GBPUSD", visible=False)
     package.symbols["USDJPY"] = SymbolInfo("USDJPY")
     package.ticks["USDJPY"] = TickInfo(0.0, 0.0)
-    ticks = terminal.ticks(["EURUSD", "GBPUSD", "USDJPY"])
+    package.symbols["XAUUSD"] = SymbolInfo("XAUUSD")
+    package.ticks["XAUUSD"] = TickInfo(float("nan"), float("nan"))  # JSON has no word for it
+    ticks = terminal.ticks(["EURUSD", "GBPUSD", "USDJPY", "XAUUSD"])
     assert ticks == {
         "EURUSD": Tick(symbol="EURUSD", bid=Decimal("1.085"), ask=Decimal("1.08512"), at=NOW)
     }

@@ -63,6 +63,22 @@ def test_deals_that_nobody_ordered_are_reported(
         until(lambda: known_deals(trader) == ["1000", "1001"])
 
 
+def test_the_balance_of_the_morning_counts_all_deals_however_many_reports_they_take(
+    owner: User, trader: Agent, tmp_path: Path, paper: Paper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deals, "BATCH", 1)
+    for _ in range(3):
+        by_hand(paper)
+    query = """select d.base_balance, b.last_balance - d.realized_pnl as morning
+        from public.daily_pnl d join public.broker_connections b on b.id = d.broker_connection_id
+        where d.user_id = %s and b.last_balance is not null"""
+    with working(paper, settings_of(state_of(tmp_path / "state", trader))):
+        until(lambda: bool(owner.service.rows(query, owner.user_id)))
+        until(lambda: known_deals(trader) == ["1000", "1001", "1002"])
+    [day] = owner.service.rows(query, owner.user_id)
+    assert day["base_balance"] == day["morning"]
+
+
 def test_a_deal_that_comes_into_the_history_late_is_found(
     trader: Agent, tmp_path: Path, paper: Paper, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -156,6 +156,11 @@ def test_no_deal_is_lost_to_its_symbols_name_or_to_the_noise_of_a_float(desk: De
     assert [float(value) for value in noted.values()] == [0.3, 3.3, -0.3]
 
 
+def test_a_deal_at_a_price_below_zero_counts(desk: Desk) -> None:
+    """An agent leaves out what is refused, and its loss with it."""
+    assert taken(report(desk, deal(symbol="USOIL", price=-37.63, profit=-500))) == (1, 1, 0)
+
+
 @pytest.mark.parametrize(
     "body,field",
     [

@@ -216,6 +216,10 @@ BODIES: dict[str, tuple[bytes, dict[str, Any]]] = {
         b'{"symbol":"EURUSD","action":"buy","volume":1,"note":"%s"}' % (b"x" * 65_536),
         {"status": "discarded", "error_message": "invalid_payload"},
     ),
+    "a close whose symbol is none": (
+        b'{"symbol":"NSE:NIFTY 50","action":"close","sl":"NaN"}',
+        {"action": "close", "error_message": "invalid_payload", "symbol": None},
+    ),
     "nothing to close": (
         b'{"symbol":"EURUSD","action":"exit"}',
         {"action": "close", "error_message": "position_not_found"},

@@ -86,7 +86,8 @@ def test_latency(told: dict[str, Any]) -> None:
     capacity = told["samples"]["capacity, 64 callers"][0]
 
     assert half["jobs_per_second"] == capacity["jobs_per_second"] / 2
-    assert 0 < steady["p50_ms"] <= steady["p99_ms"] <= steady["max_ms"]
+    # Below zero where a handler was called before the answer to `enqueue` was read.
+    assert steady["p50_ms"] <= steady["p99_ms"] <= steady["max_ms"]
     assert steady["call_p50_ms"] > steady["p50_ms"]
 
 

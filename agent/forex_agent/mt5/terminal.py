@@ -182,7 +182,7 @@ class MT5Terminal:
                 raise error
             self._package.symbol_select(name, True)  # noqa: FBT003 - from the next look on
             return None
-        if row.bid <= 0 or row.ask <= 0:
+        if not (row.bid > 0 and row.ask > 0):  # NaN is no price either
             return None
         self._clock.learn(name, row.time_msc)
         return row

@@ -19,7 +19,7 @@ begin
         source_ip, decided_at, error_message, resolved_at)
     values (
         p_alert.signal_id, p_strategy.user_id, p_strategy.id,
-        case when p_code is null then 'pending' else 'discarded' end, p_alert.symbol,
+        case when p_code is null then 'pending' else 'discarded' end, nullif(p_alert.symbol, ''),
         case when p_alert.action ^@ 'close' then 'close' else p_alert.action end,
         p_alert.volume, p_alert.price, p_alert.payload, p_alert.received_at, p_dedup_key,
         p_alert.source, v_now, p_code, case when p_code is not null then v_now end)

@@ -4,8 +4,9 @@
 -- Locks: nothing
 -- Calls: nothing
 -- Raises: nothing
--- Notes: Closing passes the kill switch and the list of pairs: whoever stops trading wants out. An empty list of pairs
---   allows all of them.
+-- Notes: Closing passes the kill switch and the list of pairs: whoever stops trading wants out; nor does it need
+--   stops. A symbol that cannot be read (the empty text) is none that could be closed. An empty list of pairs allows
+--   all of them.
 create or replace function public._alert_refusal(p_strategy public.tv_strategies, p_alert public._alert) returns text
 language sql
 stable
@@ -19,7 +20,8 @@ as $$
         when p.onboarding_completed_at is null then 'onboarding_required'
         when o.opens and u.trading_state = 'halted' then 'trading_halted'
         when o.opens and u.trading_state = 'reducing' then 'trading_reducing'
-        when p_alert.action is null or (o.opens and p_alert.symbol is null) or p_alert.sl < 0 or p_alert.tp < 0
+        when p_alert.action is null or p_alert.symbol = ''
+             or (o.opens and (p_alert.symbol is null or p_alert.sl < 0 or p_alert.tp < 0))
             then 'invalid_payload'
         when o.opens and cardinality(p_strategy.allowed_pairs) > 0 and not exists (
             select from unnest(p_strategy.allowed_pairs) a

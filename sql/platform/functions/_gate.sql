@@ -8,7 +8,7 @@
 -- Notes: p_loss_limit_pct is the strategy's own, null the user's. p_broker_connection_id is the account that counts
 --   for losses; null is any of them. A volume that cannot be read (null) is above any limit. Orders are
 --   counted by their `requested` events of the last 60 seconds; positions are those of the newest reports, the fills
---   since then, and the orders in flight.
+--   since then, and the orders in flight. The account to trade on must have told of its own: fills are added to that.
 create or replace function public._gate(
     p_user_id uuid, p_symbol text, p_volume numeric, p_loss_limit_pct numeric default null,
     p_broker_connection_id uuid default null
@@ -20,6 +20,7 @@ as $$
 declare
     v_limits record;
     v_positions bigint;
+    v_unknown boolean;
     v_since timestamptz;    -- a clock in the condition would be asked for every event that the user ever had
 begin
     if exists (
@@ -50,9 +51,11 @@ begin
         return 'rate_limited';
     end if;
     if v_limits.max_open_positions is not null then
-        select sum(b.open_positions) into v_positions
+        select sum(b.open_positions),
+               bool_or(b.open_positions is null) filter (where b.id = p_broker_connection_id)
+        into v_positions, v_unknown
         from public.broker_connections b where b.user_id = p_user_id;
-        if v_positions is null then
+        if v_positions is null or v_unknown then
             return 'risk_data_unavailable';
         elsif v_positions + public._in_flight(p_user_id) >= v_limits.max_open_positions then
             return 'max_positions';

@@ -9,8 +9,9 @@
 --   unknown one turned out to be. The agent's answer may be anything: a value that is no number is kept in detail
 --   only. A deal that is known already is not noted again, nor a fill without a deal whose deals are known; what
 --   deals_report resolves it notes itself. A deal whose money the agent does not tell is left to deals_report, as a
---   deal is counted once. A fill is one position more until the next report says how many there are. The plans are
---   kept: made anew they took two thirds of a call's time.
+--   deal is counted once; one that a report told of before, without the order's comment, has been counted, and the
+--   fill is noted without it. A fill is one position more until the next report says how many there are. The plans
+--   are kept: made anew they took two thirds of a call's time.
 create or replace function public._order_events(p_jobs jobengine.settled_job[]) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -24,6 +25,7 @@ declare
     v_signal record;
     v_retcode integer;
     v_deal_id text;
+    v_told boolean;    -- a report told of the deal, and did not know whose it is
     v_event text;
     v_filled boolean;
 begin
@@ -40,9 +42,11 @@ begin
             when j.status = 'completed' and length(j.output ->> 'deal_id') between 1 and 64
                  and public._money(j.output -> case j.job_type when 'trade' then 'commission' else 'pnl' end)
                      is not null then nullif(j.output ->> 'deal_id', '0') end;    -- 0: the terminal's none
+        v_told := exists (select from public.trade_events e
+                          where e.broker_connection_id = v_account and e.deal_id = v_deal_id and e.job_id is null);
+        v_deal_id := case when not v_told then v_deal_id end;
         select s.id, s.strategy_id into v_signal
-        from (
-            select w.id, w.strategy_id, w.user_id from public.tv_signals w
+        from (select w.id, w.strategy_id, w.user_id from public.tv_signals w
             where w.id = coalesce(v_parent_id, public._uuid(j.input ->> 'signal_id'))
             offset 0    -- no other index may come into question
         ) s
@@ -74,7 +78,7 @@ begin
                 public._number(j.input -> 'sl'), public._number(j.input -> 'tp'), v_retcode,
                 coalesce(j.output ->> 'broker_order_id', j.output ->> 'ticket'),
                 case when v_filled then v_deal_id end,
-                coalesce(j.output ->> 'position_id', j.input ->> 'ticket'),
+                left(coalesce(j.output ->> 'position_id', j.input ->> 'ticket'), 64),    -- it is indexed
                 case when v_filled then public._money(j.output -> 'pnl') end,
                 case when v_filled then public._money(j.output -> 'commission') end,
                 case when v_filled then public._money(j.output -> 'swap') end,
@@ -86,7 +90,7 @@ begin
                     'client_order_id', case when j.status = 'pending' then j.meta -> 'client_order_id' end)),
                 public._now())
             on conflict (broker_connection_id, deal_id) do nothing;
-            if found and v_event in ('filled', 'partially_filled') then
+            if found and not v_told and v_event in ('filled', 'partially_filled') then
                 update public.broker_connections b
                 set open_positions = b.open_positions + 1
                 where b.id = v_account and b.open_positions is not null;

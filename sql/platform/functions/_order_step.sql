@@ -19,7 +19,7 @@ begin
            coalesce(public._uuid(j.meta ->> 'parent_id'), public._uuid(j.input ->> 'signal_id')),
            public._uuid(j.input ->> 'strategy_id'), p_event, j.input ->> 'symbol', j.input ->> 'side',
            public._number(j.input -> 'volume'), public._number(j.input -> 'sl'), public._number(j.input -> 'tp'),
-           j.input ->> 'ticket', 'agent', jsonb_build_object('lease_epoch', p_lease_epoch), public._now()
+           left(j.input ->> 'ticket', 64), 'agent', jsonb_build_object('lease_epoch', p_lease_epoch), public._now()
     from jobengine.job j
     where j.job_id = p_job_id and j.job_type in ('trade', 'close_position')
       and not exists (

@@ -23,6 +23,7 @@ as $$
             ('expired', 'It was too old to act on before an agent took it.'),
             ('broker_connection_required', 'The strategy names no account, and the user has no default one.'),
             ('position_not_found', 'The strategy has no open position that the alert closes.'),
+            ('partially_filled', 'The broker closed a part of a position; the rest is open.'),
             ('orders_cancelled', 'Nothing was open; the strategy''s waiting orders were cancelled.'),
             ('volume_missing', 'Neither the alert nor the strategy nor the settings name a volume.'),
             ('volume_out_of_range', 'The volume is no number above 0, or above the user''s highest.'),

@@ -2,10 +2,10 @@
 -- Returns: nothing.
 -- Writes: tv_signals
 -- Locks: the signals, by id; it waits for those that others hold.
--- Calls: _now, _uuid, _number
+-- Calls: _now, _uuid, _number, _integer
 -- Raises: nothing
 -- Notes: A signal is executed when all of its positions are closed, at their mean price weighted by volume; failed when
---   one of them is not; still pending while one is under way or its end is unknown.
+--   one of them is not, or only in part; still pending while one is under way or its end is unknown.
 create or replace function public._settle_closing(p_jobs jobengine.settled_job[]) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -28,16 +28,18 @@ begin
         resolved_at = case when n.open = 0 then v_now end
     from (
         select d.signal_id, count(*) as jobs,
-               count(*) filter (where d.status = 'completed') as closed,
+               count(*) filter (where d.status = 'completed' and not d.partial) as closed,
                count(*) filter (where d.status not in ('completed', 'failed', 'cancelled', 'expired')) as open,
                count(*) filter (where d.status = 'unknown') as unknown,
-               max(d.error) filter (where d.status in ('failed', 'cancelled', 'expired')) as error,
+               coalesce(max(d.error) filter (where d.status in ('failed', 'cancelled', 'expired')),
+                        max('partially_filled') filter (where d.partial)) as error,
                max(d.output ->> 'broker_order_id') as broker_order_id,
                sum(public._number(d.output -> 'closed_price') * public._number(d.output -> 'volume'))
                    / nullif(sum(public._number(d.output -> 'volume')), 0) as price
         from (
             select e.signal_id, e.job_id, coalesce(p.status, w.status) as status,
                    coalesce(p.output, w.output) as output,
+                   coalesce(public._integer(coalesce(p.output, w.output) -> 'retcode') = 10010, false) as partial,
                    coalesce(p.error_message, p.error_code, w.error_message, w.error_code, p.status, w.status) as error
             from public.trade_events e
             join jobengine.jobs w on w.job_id = e.job_id

@@ -2,9 +2,10 @@
 -- Returns: one row as signal_receive's: what was decided, or with p_dry_run what would have been.
 -- Writes: nothing
 -- Locks: what _alert_decide locks.
--- Calls: _user, _refuse, _now, _reason, _alert_decide
--- Raises: FX404
+-- Calls: _user, _refuse, _now, _reason, _trading_account, _alert_decide
+-- Raises: FX404, FX422
 -- Notes: A dry run is the real one, taken back: it leaves no signal and no job. Neither asks where the call came from.
+--   On an account that is said to be real there is the dry run only.
 create or replace function public.strategy_test(
     p_id uuid,
     p_signal_id uuid,
@@ -35,6 +36,10 @@ begin
     if not found then
         perform public._refuse('FX404', 'not_found', 'id');
     end if;
+    perform public._refuse('FX422', 'invalid', 'dry_run', 'true: the account is a real one')
+    from public.broker_connections b
+    where not p_dry_run and b.account_mode = 'real'
+      and b.id = public._trading_account(v_user_id, v_strategy.broker_connection_id);
     v_strategy.allowed_sources := null;
     begin
         perform public._alert_decide(v_strategy, v_alert);

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
@@ -718,6 +719,16 @@ def test_the_most_positions(pdb: Db, trader: User) -> None:
     order(pdb, trader)
 
 
+def test_an_account_that_has_told_of_no_positions_opens_none(pdb: Db, trader: User) -> None:
+    """Its fills would not be counted, whatever the user's other accounts tell."""
+    limit(pdb, trader, max_open_positions=3)
+    positions(pdb, trader, 0)
+    other = one(pdb, "broker_connection_create", user=trader.id, name="other")["id"]
+    alive(pdb, new_agent(pdb, trader.id, other))
+    assert gated(pdb, trader, broker_connection_id=other) == "risk_data_unavailable"
+    order(pdb, trader)
+
+
 def test_a_fill_is_a_position_before_the_next_report_says_so(pdb: Db, trader: User) -> None:
     limit(pdb, trader, max_open_positions=1)
     positions(pdb, trader, 0)
@@ -871,3 +882,15 @@ def test_reads_at_once_are_one_job(pdb: Db, platform_url: str, trader: User) -> 
     made = at_once(platform_url, lambda db: read(db, trader))
     assert len({job_id for job_id, _ in made}) == 1
     assert sorted(joined for _, joined in made) == [False] + [True] * 7
+
+
+def test_a_ticket_of_any_length_keeps_no_order_from_being_noted(pdb: Db, trader: User) -> None:
+    """What is indexed must be short: else an answer is never settled, or a request an error."""
+    long = secrets.token_hex(5000)
+    job_id = order(pdb, trader)["job_id"]
+    answer = {**FILL, "position_id": long, "ticket": long, "broker_order_id": long}
+    assert finish(pdb, sent(pdb, trader), "completed", answer) == "ok"
+    assert events(pdb, job_id)[-1] == ("filled", "d1")
+    closing = {"job_type": "close_position", "input": {"ticket": long}, "agent_id": trader.agent}
+    job_id = one(pdb, "job_create", user=trader.id, **closing)["job_id"]
+    assert sent(pdb, trader)["job_id"] == job_id

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any
 from uuid import uuid4
 
@@ -28,7 +29,7 @@ from tests.sql.platform.helpers import (
     wait_until_blocked,
     work,
 )
-from tests.sql.platform.trading import claimed, deal, report, send
+from tests.sql.platform.trading import alive, claimed, deal, report, send
 
 FILL = {"ticket": "501", "position_id": "501", "fill_price": 1.1, "volume": 0.1, "symbol": "EURUSD"}
 
@@ -427,6 +428,54 @@ def test_close_finds_what_was_opened_on_an_account_before(pdb: Db, anna: User) -
     assert closing(pdb, alert(pdb, strategy, action="close")) == ["1"]
 
 
+def nameless(db: Db, user: User, deal_id: str, **more: Any) -> None:
+    """Tell a deal of position 7 that names no order: its broker keeps no comments."""
+    report(db, user.agent, deal(deal_id, value(db, "_now"), position_id="7", **more))
+
+
+def test_close_finds_what_a_deal_told_before_the_order_did(
+    pdb: Db, anna: User, strategy: Strategy
+) -> None:
+    alert(pdb, strategy, volume=0.2)
+    nameless(pdb, anna, "77", volume=0.2, commission=-0.7)
+    filled = {**FILL, "ticket": "7", "position_id": "7", "deal_id": "77", "volume": 0.2}
+    work(pdb, anna.agent, "completed", {**filled, "commission": -0.7})
+    alive(pdb, anna.agent)
+    one(pdb, "position_close", user=anna.id, ticket="7", volume=Decimal("0.1"))
+    nameless(pdb, anna, "78", entry="out", side="sell", commission=0)
+    half = {"closed_price": 1.2, "volume": 0.1, "pnl": 5, "symbol": "EURUSD", "ticket": "7"}
+    work(pdb, anna.agent, "completed", {**half, "deal_id": "78"})
+    assert closing(pdb, alert(pdb, strategy, action="close")) == ["7"]
+    work(pdb, anna.agent, "completed", {**half, "deal_id": "79"})
+    assert one(pdb, "kill_switch", user=anna.id, close_all=True)["closing"] == 0
+
+
+def test_a_fill_that_a_deal_told_before_counts_once(
+    pdb: Db, anna: User, strategy: Strategy
+) -> None:
+    alert(pdb, strategy)
+    nameless(pdb, anna, "77", commission=-0.7)
+    output = {**FILL, "position_id": "7", "deal_id": "77", "commission": -0.7}
+    work(pdb, anna.agent, "completed", output)
+    lost = row(pdb, "select sum(realized_pnl) from public.daily_pnl where user_id = %s", anna.id)
+    assert lost["sum"] == Decimal("-0.70")
+
+
+def test_on_a_netting_account_a_sale_is_less_of_what_was_bought(
+    pdb: Db, anna: User, strategy: Strategy
+) -> None:
+    for side, volume in (("buy", 0.3), ("sell", 0.1)):
+        alert(pdb, strategy, action=side, volume=volume)
+        output = {**FILL, "position_id": "7", "side": side, "volume": volume}
+        work(pdb, anna.agent, "completed", output)
+    assert closing(pdb, alert(pdb, strategy, action="close_short")) == []
+    assert closing(pdb, alert(pdb, strategy, action="close_long")) == ["7"]
+    work(pdb, anna.agent, "failed", error="market closed")
+    alert(pdb, strategy, action="sell", volume=0.2)
+    work(pdb, anna.agent, "completed", {**FILL, "position_id": "7", "side": "sell", "volume": 0.2})
+    assert decided(alert(pdb, strategy, action="close")) == ("discarded", "position_not_found")
+
+
 def test_a_close_is_executed_when_all_positions_are_closed(
     pdb: Db, anna: User, strategy: Strategy
 ) -> None:
@@ -452,10 +501,34 @@ def test_a_close_that_fails_for_one_position_has_failed(
     assert (found["status"], found["reason"]) == ("failed", "market closed")
 
 
+def test_a_close_in_part_has_failed_and_the_rest_can_be_closed(
+    pdb: Db, anna: User, strategy: Strategy
+) -> None:
+    opened(pdb, strategy, "1")
+    answer = alert(pdb, strategy, action="close")
+    part = {"closed_price": 1.2, "volume": 0.06, "pnl": 5, "retcode": 10010, "ticket": "1"}
+    work(pdb, anna.agent, "completed", part)
+    found = signal(pdb, strategy, answer["signal_id"])
+    assert (found["status"], found["error_message"]) == ("failed", "partially_filled")
+    assert found["fill_price"] == Decimal("1.2")
+    assert closing(pdb, alert(pdb, strategy, action="close")) == ["1"]
+
+
 def test_a_close_passes_the_kill_switch(pdb: Db, anna: User, strategy: Strategy) -> None:
     opened(pdb, strategy, "1")
     halted(pdb, anna, strategy)
     assert decided(alert(pdb, strategy, action="close")) == ("pending", None)
+
+
+def test_a_close_needs_no_stops_and_closes_no_symbol_that_cannot_be_read(
+    pdb: Db, anna: User, strategy: Strategy
+) -> None:
+    """-1 and the empty text are what could not be read (api.alerts)."""
+    opened(pdb, strategy, "1")
+    unread = alert(pdb, strategy, action="close", symbol="")
+    assert (decided(unread), closing(pdb, unread)) == (("discarded", "invalid_payload"), [])
+    assert signal(pdb, strategy, unread["signal_id"])["symbol"] is None
+    assert closing(pdb, alert(pdb, strategy, action="close", sl=-1.0, tp=-1.0)) == ["1"]
 
 
 def test_a_close_cancels_orders_of_the_strategy_that_wait(

@@ -227,6 +227,17 @@ def test_a_real_run_is_an_alert(pdb: Db, anna: User) -> None:
     assert signal(pdb, strategy, found["signal_id"])["strategy_name"] == "s"
 
 
+def test_on_a_real_account_only_a_dry_run_is_tested(
+    pdb: Db, anna: User, strategy: Strategy
+) -> None:
+    changes = {"account_mode": "real"}
+    call(pdb, "broker_connection_update", user=anna.id, id=anna.account, changes=changes)
+    assert press(pdb, strategy)["status"] == "pending"
+    with pytest.raises(psycopg.Error, match="invalid: dry_run"):
+        press(pdb, strategy, dry_run=False)
+    assert counts(pdb, anna) == (0, 0)
+
+
 # -- lists
 
 
