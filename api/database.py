@@ -8,7 +8,6 @@ a connection goes back to the pool as what it was.
 from __future__ import annotations
 
 import select
-from collections import deque
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, LiteralString, TypeAlias, TypeVar
@@ -19,7 +18,7 @@ from psycopg.types.json import set_json_loads
 from psycopg_pool import AsyncConnectionPool
 
 from jobengine._db import cursor_for_records, records
-from jobengine._pool import defaults
+from jobengine._pool import WarmPool, defaults
 
 Connection: TypeAlias = AsyncConnection[Any]
 Pool: TypeAlias = AsyncConnectionPool[Connection]
@@ -46,25 +45,6 @@ _BEGIN_AS_USER = (
     " set_config('request.jwt.claim.sub', {sub}, true),"
     f" set_config('statement_timeout', '{USER_STATEMENT}', true)"
 )
-
-
-class _Idle(deque[Connection]):
-    """Idle connections: the pool takes from the left, and puts what comes back there too."""
-
-    def append(self, conn: Connection) -> None:
-        self.appendleft(conn)
-
-
-class WarmPool(AsyncConnectionPool[Connection]):
-    """Gives out the connection that came back last, whose server process knows its plans.
-
-    In the order of the pool itself each of ten processes makes each plan anew ten times before it
-    keeps it: a seventh of the server's time at work on orders, and as much of the service's.
-    """
-
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        self._pool = _Idle(self._pool)
 
 
 def create_pool(url: str, size: int) -> Pool:

@@ -25,7 +25,8 @@ from jobengine._book import Book, HeldJob
 from jobengine._cancelling import cancelled
 from jobengine._handlers import BatchHandler, Handler, Threads
 from jobengine._reporter import Reporter
-from jobengine._retrying import jittered, note_retry, persistently
+from jobengine._resting import Rest
+from jobengine._retrying import note_retry, persistently
 from jobengine._runners import Runners
 from jobengine._turns import Turns
 from jobengine.claimer import Claimer
@@ -41,10 +42,6 @@ W = TypeVar("W")
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
-# An idle worker asks again after these pauses, then stands in `waiting` and is notified: a worker
-# that is idle for a moment costs nobody a NOTIFY, which serializes commits. Pauses of 50 ms in all
-# delayed a job in every gap of 50 ms: p50 14 ms from its commit to its handler at 20 jobs/s.
-_IDLE_PAUSES = (0.002, 0.004)
 # Leases that one call takes, keeps or gives back; the SQL functions take ten times as many.
 _BATCH = 1000
 # How long a drain waits for handlers that ignore their cancellation, and for the last answers.
@@ -92,7 +89,6 @@ class Worker:
         name = agent_id or f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
         self.agent_id = _values.text(name, "agent_id")
         self._engine = engine
-        self._poll = _values.span(poll, "poll")
         self._drain_timeout = _values.span(drain_timeout, "drain_timeout", above=False)
         self._claimer = Claimer(
             engine.connection,
@@ -102,6 +98,7 @@ class Worker:
             two_phase="at_most_once",
             meter=engine.meter,
         )
+        self._rest = Rest(self._claimer, poll=_values.span(poll, "poll"), meter=engine.meter)
         self._housekeeping = Housekeeping(
             engine, sweep_every=sweep_every, keep=keep, prune_every=prune_every
         )
@@ -117,7 +114,6 @@ class Worker:
             reporter=self._reporter,
             middleware=_values.functions(middleware, "middleware"),
         )
-        self._job_came = asyncio.Event()
         self._stopping = asyncio.Event()
 
     def handles(self, job_type: str, *, concurrency: int | None = None) -> Callable[[H], H]:
@@ -179,7 +175,11 @@ class Worker:
         """Begin to drain; a second call ends the wait for handlers."""
         if self._stopping.is_set():
             self._drain_timeout = 0.0
+        self._stop_claiming()
+
+    def _stop_claiming(self) -> None:
         self._stopping.set()
+        self._rest.ring()
 
     @property
     def abandoned(self) -> bool:
@@ -230,7 +230,7 @@ class Worker:
             try:
                 await asyncio.wait({claiming, stop, *tasks}, return_when=asyncio.FIRST_COMPLETED)
             finally:
-                self._stopping.set()
+                self._stop_claiming()
                 # A claim under way may have taken jobs: its answer is waited for.
                 await asyncio.wait({claiming}, timeout=_GRACE)
                 await cancelled(claiming, stop)
@@ -239,19 +239,19 @@ class Worker:
                     task.result()
 
     async def _claim_loop(self) -> None:
-        empty = 0
         while not self._stopping.is_set():
             if not self._turns.free:
-                self._turns.freed.clear()
-                await self._until_stopped(self._turns.freed)
+                await self._rest.leave()
+                await self._until_freed()
             elif await self._claim():
-                empty = 0
-            else:
-                empty += 1
-                await self._idle(empty)
+                await self._rest.claimed()
+            elif not self._stopping.is_set():
+                await self._rest.wait()
+        await self._rest.leave()
 
     async def _claim(self) -> int:
         """Claim as many jobs as there are free slots; return how many came."""
+        self._rest.hush()
         free = min(self._turns.free, _BATCH)
         jobs = await self._persistently(
             lambda: self._claimer.claim(free), "claim", stop=self._stopping
@@ -262,6 +262,8 @@ class Worker:
             return 0
         self._turns.take(came)
         self._book.tell(self._engine.meter)
+        if 0 < len(came) < free:  # few: their handlers begin before the next call is made
+            await asyncio.sleep(0)
         return len(came)
 
     async def _persistently(
@@ -269,37 +271,18 @@ class Worker:
     ) -> W | None:
         return await persistently(call, what, stop, meter=self._engine.meter)
 
-    async def _idle(self, empty: int) -> None:
-        """Wait for a job: shortly at first, then until one is notified or due."""
-        if empty <= len(_IDLE_PAUSES):
-            await self._until_stopped(self._job_came, _IDLE_PAUSES[empty - 1])
-        else:
-            await self._sleep(jittered(self._poll, 0.2))
-        self._job_came.clear()
-
-    async def _sleep(self, seconds: float) -> None:
-        listener_id = uuid4()
-        try:
-            await self._claimer.doze(listener_id, 2 * seconds)
-            # Once more: a job that was committed before the doze notified nobody.
-            if not await self._claim():
-                left = await self._claimer.seconds_to_sleep(seconds)
-                await self._until_stopped(self._job_came, left)
-                await self._claim()
-            await self._claimer.rouse(listener_id)
-        except EngineError as error:
-            note_retry("idle", error, seconds, self._engine.meter)
-            await self._until_stopped(self._stopping, seconds)
-
     def _on_job(self, tenant_id: UUID | None, queue: str | None) -> None:
-        if tenant_id is None or self._claimer.wants(tenant_id, queue):
-            self._job_came.set()
+        if tenant_id is None:
+            self._rest.lost()
+        elif self._claimer.wants(tenant_id, queue):
+            self._rest.ring()
 
-    async def _until_stopped(self, event: asyncio.Event, seconds: float | None = None) -> None:
-        """Wait for the event, `seconds` at most, and no longer than until `stop`."""
-        waits = {asyncio.ensure_future(e.wait()) for e in (event, self._stopping)}
+    async def _until_freed(self) -> None:
+        """Wait for a free slot, no longer than until `stop`."""
+        self._turns.freed.clear()
+        waits = {asyncio.ensure_future(e.wait()) for e in (self._turns.freed, self._stopping)}
         try:
-            await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for wait in waits:
                 wait.cancel()

@@ -247,3 +247,13 @@ async def test_above_read_committed_only_calls_that_cannot_bear_it_are_refused(
         await engine.release([Lease(job.id, 1)])
         with pytest.raises(WrongIsolation):
             await engine.cancel([job.id])
+
+
+@in_loop
+async def test_the_connection_that_came_back_last_goes_out_first(database_url: str) -> None:
+    """Its server process knows the plans; in turn, each process would have to make them."""
+    async with JobEngine(database_url, min_size=2, max_size=2) as engine:
+        async with engine.connection() as first, engine.connection() as second:
+            assert first is not second
+        async with engine.connection() as again:
+            assert again is first

@@ -115,11 +115,9 @@ def as_owner(db: Db, statement: str, *values: object) -> None:
 def asleep(db: Db, worker: Worker) -> bool:
     """Whether the worker will only be woken by a notification, a scheduled job or its poll.
 
-    It stands in `waiting` before its last look for jobs, and waits for its event only after that.
+    It stands in `waiting` before its last look for jobs, and waits to be told only after that.
     """
-    return bool(worker._job_came._waiters) and bool(
-        scalar(db, "select exists (select from jobengine.waiting)")
-    )
+    return worker._rest.asleep and bool(scalar(db, "select exists (select from jobengine.waiting)"))
 
 
 async def enqueue(engine: JobEngine, count: int = 1, **fields: Any) -> list[UUID]:

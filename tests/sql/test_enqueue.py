@@ -104,6 +104,48 @@ def test_null_elements_and_short_arrays_mean_the_default(engine: Engine) -> None
     assert [job["dedup_key"] for job in jobs] == [None, None, "key"]
 
 
+@pytest.mark.parametrize(
+    "item",
+    [
+        {},
+        {"input": Jsonb([1]), "queue": "mail", "tenant_id": ANNA, "wake": True},
+        {"input": None, "queue": None, "tenant_id": None, "wake": None},
+        {"input": LARGEST},
+        {"queue": "Mail:a@b"},
+    ],
+)
+def test_one_job_is_written_as_one_of_many_is(engine: Engine, item: dict[str, Any]) -> None:
+    """With nothing but these a job goes a short way, with an array of priorities the long one."""
+    one, other = engine.enqueue(**item), engine.enqueue(**item, priority=None)
+    for table in ("job", "ready"):
+        [short], [long] = engine.rows(table, one), engine.rows(table, other)
+        assert short == long | {"job_id": one}
+
+
+@pytest.mark.parametrize("inputs", ["{7}", "[0:0]={7}", "{{7}}"])
+def test_the_array_of_one_input_may_have_any_bounds(engine: Engine, inputs: str) -> None:
+    [row] = engine.call("enqueue", job_types=["work"], inputs=inputs)
+    assert engine.job(row["job_id"])["input"] == 7
+
+
+@pytest.mark.parametrize(
+    "field, value", [("input", BIG), ("queue", ""), ("queue", "/a"), ("queue", "a" * 129)]
+)
+def test_one_job_that_breaks_a_rule_is_refused(engine: Engine, field: str, value: Any) -> None:
+    before = everything(engine.db)
+    answer = refused(engine.db, "enqueue", job_types=["work"], **{PLURAL[field]: [value]})
+    assert answer == (field, 1)
+    assert everything(engine.db) == before
+
+
+@pytest.mark.parametrize("unknown", ["nobody", None])
+def test_one_job_of_an_unknown_type_is_refused(engine: Engine, unknown: str | None) -> None:
+    with pytest.raises(psycopg.Error) as caught:
+        engine.call("enqueue", job_types=[unknown])
+    assert caught.value.sqlstate == "JE001"
+    assert json.loads(caught.value.diag.message_detail or "") == {"job_type": unknown, "item": 1}
+
+
 def test_items_are_answered_in_order_and_ids_ascend(engine: Engine) -> None:
     rows = engine.call(
         "enqueue", job_types=["work", "trade"] * 50, inputs=[Jsonb(n) for n in range(100)]

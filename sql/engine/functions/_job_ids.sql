@@ -10,16 +10,22 @@
 --   uuidv7() ascends only within one backend and reads its own clock, so it would break the order of a bulk
 --   call under a replaced _now(); one form for all versions is also one form to test.
 create or replace function jobengine._job_ids(p_at timestamptz, p_count integer) returns uuid[]
-language sql volatile
+language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 as $$
-    select array_agg((t.prefix || substr(to_hex(1048576 + n), 2) || t.random)::uuid order by n)
-    from (
-        select lpad(to_hex(us / 1000), 12, '0')
-            || '7' || lpad(to_hex(us % 1000 * 4096 / 1000), 3, '0')
-            || '8' as prefix,
-            right(gen_random_uuid()::text, 10) as random
-        from (select (extract(epoch from p_at) * 1000000)::bigint as us) u
-    ) t
-    cross join generate_series(0, p_count - 1) n
+declare
+    v_us bigint := (extract(epoch from p_at) * 1000000)::bigint;
+    v_prefix text := lpad(to_hex(v_us / 1000), 12, '0')
+        || '7' || lpad(to_hex(v_us % 1000 * 4096 / 1000), 3, '0')
+        || '8';
+    v_random text := right(gen_random_uuid()::text, 10);
+begin
+    if p_count = 1 then    -- most calls; as an SQL function it was planned anew for each
+        return array[(v_prefix || '00000' || v_random)::uuid];
+    end if;
+    return array(
+        select (v_prefix || substr(to_hex(1048576 + n), 2) || v_random)::uuid
+        from generate_series(0, p_count - 1) n
+        order by n);
+end;
 $$;

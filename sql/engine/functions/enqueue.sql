@@ -4,7 +4,7 @@
 --   first job's) or `busy` (the keys changed hands too often meanwhile; nothing was written for that item).
 -- Writes: nothing
 -- Locks: its key rows, sorted by key, where keys are given.
--- Calls: _now, _new_jobs, _enqueue_plain, _enqueue_keyed, _notify_ready
+-- Calls: _now, _enqueue_one, _new_jobs, _enqueue_plain, _enqueue_keyed, _notify_ready
 -- Raises: JE001, JE002
 -- Concurrency: any isolation level; a key conflict above READ COMMITTED gives 40001. All or nothing: a refused
 --   item refuses the call. Works in the caller's transaction. Ids ascend in the order given.
@@ -33,6 +33,21 @@ declare
     v_now timestamptz := jobengine._now();
     v_jobs jobengine._new_job[];
 begin
+    -- Most calls: one job, and of its columns those that no rule but of names and sizes is about.
+    if array_dims(p_job_types) = '[1:1]' and coalesce(array_dims(p_inputs), '[1:1]') = '[1:1]'
+       and coalesce(array_dims(p_queues), '[1:1]') = '[1:1]' and coalesce(array_dims(p_tenant_ids), '[1:1]') = '[1:1]'
+       and coalesce(array_dims(p_wakes), '[1:1]') = '[1:1]'
+       and num_nonnulls(p_priorities, p_run_ats, p_delays, p_expires_ats, p_expires_ins, p_dedup_keys, p_live_keys,
+                        p_max_attempts, p_lease_seconds, p_metas) = 0 then
+        job_id := jobengine._enqueue_one(
+            p_job_types[1], p_inputs[1], p_queues[1], p_tenant_ids[1], p_wakes[1], v_now);
+        if job_id is not null then
+            item := 1;
+            verdict := 'ok';
+            return next;
+            return;
+        end if;
+    end if;
     v_jobs := jobengine._new_jobs(
         p_job_types, p_inputs, p_queues, p_tenant_ids, p_priorities, p_run_ats, p_delays, p_expires_ats,
         p_expires_ins, p_dedup_keys, p_live_keys, p_max_attempts, p_lease_seconds, p_metas, p_wakes, v_now);

@@ -15,6 +15,11 @@ BUGS = (
                 "array_agg(j.tenant_id), array_agg(j.queue), v_now) from unnest(v_jobs) j;\n",
                 "",
             ),
+            function(
+                "_enqueue_one",
+                "    perform jobengine._notify_ready(array[v_tenant_id], array[v_queue], p_now);\n",
+                "",
+            ),
         ),
         found_by="tests/sql/test_waiting.py::test_enqueue_wakes_who_sleeps_for_its_queue",
     ),
