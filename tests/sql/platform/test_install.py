@@ -34,7 +34,7 @@ from tests.sql.platform.helpers import (
 BOTH = (
     *("0001_engine.sql", "0002_settled_holder.sql"),
     *("0001_base.sql", "0002_tech_plan_additions.sql", "0003_trading.sql"),
-    *("0004_webhooks.sql", "0005_starts_together.sql"),
+    *("0004_webhooks.sql", "0005_starts_together.sql", "0006_reads.sql"),
 )
 
 # The base schema as T03 meets it, before its additions.
@@ -272,6 +272,35 @@ def test_an_older_install_gets_what_trading_needs(url: str, files: Path) -> None
         )
         assert made[0]["agent_id"] == user.agent
         assert row(db, "select to_regproc('public.idempotency_begin') as gone")["gone"] is None
+
+
+def test_an_older_installs_orders_are_found_by_how_they_ended(url: str) -> None:
+    asyncio.run(install(url))
+    with connected(url) as db:
+        user = new_trader(db)
+        for output in ({"fill_price": 1}, {"fill_price": 1, "retcode": 10010}):
+            call(db, "job_create", user=user.id, job_type="trade", input={"symbol": "EURUSD"})
+            work(db, user.agent, "completed", output)
+        call(db, "job_create", user=user.id, job_type="close_position", input={"ticket": "1"})
+        work(db, user.agent, "completed", {})
+        for outcome in ("rejected", "unknown", "cancelled"):
+            call(db, "job_create", user=user.id, job_type="trade", input={"symbol": "EURUSD"})
+            work(db, user.agent, outcome)
+        call(db, "job_create", user=user.id, job_type="get_account")
+        work(db, user.agent, "rejected")
+        kept = "select user_id, status, job_id from public.order_end order by job_id"
+        before = db.execute(kept).fetchall()
+        assert [end["status"] for end in before] == [
+            *("filled", "partially_filled", "closed", "rejected", "unknown", "cancelled"),
+        ]
+        db.execute(
+            "drop table public.order_end;"
+            "drop index public.mt5_agents_pairing_key_digest_idx;"
+            "drop index public.mt5_agents_previous_key_digest_idx;"
+            "delete from platform._migration where name = '0006_reads.sql'"
+        )
+        assert asyncio.run(install(url)) == ("0006_reads.sql",)
+        assert db.execute(kept).fetchall() == before
 
 
 def test_a_migration_that_fails_leaves_nothing(url: str, files: Path) -> None:
