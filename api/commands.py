@@ -8,7 +8,7 @@ import os
 import secrets
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from functools import partial
 from importlib.metadata import version
@@ -42,6 +42,7 @@ __all__ = [
     "serve",
     "token",
     "up",
+    "verify",
 ]
 
 T = TypeVar("T")
@@ -140,8 +141,25 @@ def kept_secret(data: Path) -> str:
 
 async def migrate(database_url: str) -> None:
     """Bring the database to this engine and platform."""
-    async with await AsyncConnection.connect(database_url) as conn:
+    async with _connected(database_url) as conn:
         await schema.install(conn)
+
+
+async def verify(database_url: str) -> list[str]:
+    """Name every difference between the database and this version of engine and platform."""
+    async with _connected(database_url) as conn:
+        return await schema.verify(conn)
+
+
+@contextlib.asynccontextmanager
+async def _connected(database_url: str) -> AsyncIterator[AsyncConnection[Any]]:
+    """Yield a connection of this command alone; `Refused` where there is no database."""
+    try:
+        conn = await AsyncConnection.connect(database_url)
+    except psycopg.Error as error:
+        raise Refused(str(error)) from error
+    async with conn:
+        yield conn
 
 
 def openapi() -> dict[str, Any]:

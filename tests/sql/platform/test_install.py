@@ -12,6 +12,7 @@ from uuid import UUID, uuid4
 
 import psycopg
 import pytest
+from psycopg import AsyncConnection
 from psycopg.rows import dict_row
 
 from api import schema
@@ -91,6 +92,16 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+def unlike(url: str) -> list[str]:
+    """Name what differs from what an install of both makes."""
+
+    async def differences() -> list[str]:
+        async with await AsyncConnection.connect(url, autocommit=True) as conn:
+            return await schema.verify(conn)
+
+    return asyncio.run(differences())
+
+
 def run(url: str, statements: str) -> None:
     with psycopg.connect(url, autocommit=True) as conn:
         conn.execute(statements.encode())
@@ -127,6 +138,7 @@ def test_an_install_is_repeated_without_a_change(url: str) -> None:
     assert asyncio.run(install(url)) == ()
     assert everything(url) == before
     assert verify(url) == []
+    assert unlike(url) == []
 
 
 def test_the_additions_may_run_again(url: str) -> None:
@@ -175,6 +187,7 @@ def test_supabases_users_and_functions_stay_as_they_are(admin_url: str, url: str
         work(db, trader.agent, "completed", {"fill_price": 1.5})
         db.execute("delete from auth.users where id = %s", (trader.id,))
     assert verify(url) == []
+    assert unlike(url) == []
 
 
 def test_a_database_of_before_us_is_taken_over(url: str) -> None:
@@ -211,6 +224,7 @@ def test_a_database_of_before_us_is_taken_over(url: str) -> None:
             able = row(db, "select has_table_privilege(%s, 'public.jobs_legacy', 'select')", role)
             assert able == {"has_table_privilege": False}
     assert verify(url) == []
+    assert unlike(url) == []
 
 
 def test_an_order_of_last_month_is_not_sent_now(url: str) -> None:
@@ -301,6 +315,7 @@ def test_an_older_installs_orders_are_found_by_how_they_ended(url: str) -> None:
         )
         assert asyncio.run(install(url)) == ("0006_reads.sql",)
         assert db.execute(kept).fetchall() == before
+    assert unlike(url) == []
 
 
 def test_a_migration_that_fails_leaves_nothing(url: str, files: Path) -> None:
