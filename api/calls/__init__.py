@@ -31,7 +31,15 @@ from api.calls.agents import (
     agent_status,
     agents_credentials,
 )
-from api.calls.jobs import agent_claim, agent_start, job_cancel, job_create, job_get, job_list
+from api.calls.jobs import (
+    agent_claim,
+    agent_start,
+    job_cancel,
+    job_create,
+    job_get,
+    job_list,
+    users_waiting,
+)
 from api.calls.trading import (
     deals_report,
     order_create,
@@ -111,4 +119,5 @@ __all__ = [
     "trading_agent",
     "user_add",
     "user_find",
+    "users_waiting",
 ]

@@ -33,6 +33,7 @@ begin
             ('agent_heartbeat',          'service_role'),
             ('agent_seen',               'service_role'),
             ('agent_queues',             'service_role'),
+            ('users_waiting',            'service_role'),
             ('claim_next_job',           'service_role'),
             ('job_get',                  'authenticated'),
             ('job_list',                 'authenticated'),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from uuid import UUID
 
 import pytest
@@ -124,11 +125,13 @@ CALLS: dict[str, Callable[[Db, User], object]] = {
     "order": order,
     "fill": filled,
     "report": lambda db, user: report(db, user.agent, account=ACCOUNT),
+    "who waits": lambda db, user: call(db, "users_waiting", user_ids=[user.id]),
+    "a key": lambda db, _: call(db, "agent_of_key", key_digest=b"nobody's"),
     "orders": page,
     "orders of a number": lambda db, user: page(db, user, client_order_id="c"),
     "old orders": lambda db, user: page(db, user, before=OLDEST),
     **{
-        f"{status} orders": lambda db, user, status=status: page(db, user, status=status)
+        f"{status} orders": partial(page, status=status)
         for status in ("filled", "rejected", "unknown", "pending", "sent", "expired", "closed")
     },
 }

@@ -90,6 +90,7 @@ FUNCTIONS = {
         *("agent_status", "agent_credentials", "agent_set_digest", "agent_heartbeat", "agent_seen"),
         *("agent_queues", "claim_next_job", "job_create", "user_add", "user_find"),
         *("strategy_by_secret", "agent_claim", "agent_start", "deals_report", "agent_of_key"),
+        "users_waiting",
         *("strategy_secrets", "signal_receive", "_reason", "_milliseconds"),
         "_signal_amounts",
         *("audit", "_now", "_refuse", "_uuid", "_number", "_money", "_integer", "_order_status"),
