@@ -22,16 +22,15 @@ FAILED, WRONG = 1, 2
 def main(arguments: list[str] | None = None) -> int:
     """Run a command and return its exit code: 0 done, 1 failed, 2 wrong usage or settings."""
     options = parser().parse_args(arguments)
-    run: Callable[[argparse.Namespace], None] = options.run
+    run: Callable[[argparse.Namespace], int | None] = options.run
     try:
-        run(options)
+        return run(options) or 0
     except SettingsError as error:
         return _complain(error, WRONG)
     except (EngineError, commands.Refused) as error:
         return _complain(error, FAILED)
     except KeyboardInterrupt:
         return FAILED
-    return 0
 
 
 def parser() -> argparse.ArgumentParser:
@@ -48,6 +47,10 @@ def parser() -> argparse.ArgumentParser:
     serve.set_defaults(run=_serve)
     migrate = _command(sub, "migrate", "bring the database to this engine and platform")
     migrate.set_defaults(run=lambda _: asyncio.run(commands.migrate(_database_url())))
+    verify = _command(
+        sub, "verify", "name what differs from what migrate makes: - missing, + unexpected"
+    )
+    verify.set_defaults(run=_verify)
     openapi = _command(sub, "openapi", "print the description of the interface")
     openapi.set_defaults(run=lambda _: print(_description()))
     _demo(_command(sub, "demo", "everything at work in processes of its own, and proved"))
@@ -102,10 +105,16 @@ def _serve(options: argparse.Namespace) -> None:
     commands.serve(Settings.from_environment({**os.environ, **_listen(options)}))
 
 
+def _verify(_: argparse.Namespace) -> int:
+    differences = asyncio.run(commands.verify(_database_url()))
+    print("\n".join(differences) or "the database is as this version makes it")
+    return FAILED if differences else 0
+
+
 def _database_url() -> str:
     if url := os.environ.get("DATABASE_URL"):
         return url
-    raise SettingsError("DATABASE_URL is not set; it names the database to migrate.")
+    raise SettingsError("DATABASE_URL is not set; it names the database.")
 
 
 def _description() -> str:

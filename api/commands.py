@@ -42,6 +42,7 @@ __all__ = [
     "serve",
     "token",
     "up",
+    "verify",
 ]
 
 T = TypeVar("T")
@@ -142,6 +143,12 @@ async def migrate(database_url: str) -> None:
     """Bring the database to this engine and platform."""
     async with await _connected(database_url) as conn:
         await schema.install(conn)
+
+
+async def verify(database_url: str) -> list[str]:
+    """Name every difference between the database and this version of engine and platform."""
+    async with await _connected(database_url) as conn:
+        return await schema.verify(conn)
 
 
 async def _connected(database_url: str) -> AsyncConnection[Any]:

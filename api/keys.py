@@ -97,7 +97,6 @@ class AgentKeys:
         self._cost = cost
         self._announced = announced
         self._known: OrderedDict[UUID, _Known] = OrderedDict()
-        self._owners: dict[bytes, UUID] = {}
         self._changes = 0  # how often something was to be forgotten
         self._learning: dict[UUID, asyncio.Future[None]] = {}
         self._learner: asyncio.Task[None] | None = None
@@ -117,9 +116,8 @@ class AgentKeys:
         self._changes += 1
         if agent_id is None:
             self._known.clear()
-            self._owners.clear()
         else:
-            self._drop(agent_id)
+            self._known.pop(agent_id, None)
 
     async def still(self, agent: Agent) -> bool:
         """Tell whether the agent is let in still: the last look before it is given a job.
@@ -184,7 +182,7 @@ class AgentKeys:
     async def agent(self, agent_id: UUID, key: str, address: str) -> Agent:
         """Return the agent whose key this is.
 
-        Raises `agent_key_invalid`, `agent_mismatch` where the key is known to be another agent's,
+        Raises `agent_key_invalid`, `agent_mismatch` where the key is another agent's,
         `agent_key_revoked`, or `too_many_failed_keys`. That meets a right key only where it comes
         from an address of too many wrong ones, and the agent is not known here yet.
         """
@@ -196,9 +194,9 @@ class AgentKeys:
         known = await self._load(agent_id)
         if known is None:
             hmac.compare_digest(digest, _NOBODY)  # an unknown agent takes as long as a known one
-            raise self._failed(agent_id, address)
+            raise await self._mistaken(agent_id, address, digest)
         if not _has(known.credentials, digest) and not await self._slowly(known, key, digest):
-            raise self._failed(agent_id, address, digest)
+            raise await self._mistaken(agent_id, address, digest)
         if _revoked(known):
             raise Problem("agent_key_revoked")
         return known.agent
@@ -207,12 +205,23 @@ class AgentKeys:
         """Return how many seconds this address hears nothing of an agent not known here; or 0."""
         return 0 if agent_id in self._known else self._failures.wait(address)
 
-    def _failed(self, agent_id: UUID, address: str, digest: bytes | None = None) -> Problem:
-        wait = max(self._failures.add(address), self._failures.add(str(agent_id)))
-        if wait:
+    async def _mistaken(self, agent_id: UUID, address: str, digest: bytes) -> Problem:
+        """Refuse a key that is not this agent's; the database says whether it is another's.
+
+        It is asked only as often as an address or an agent may fail.
+        """
+        problem = self._failed(agent_id, address)
+        if problem.code == "agent_key_invalid":
+            async with as_service(self._pool) as conn:
+                owner = await calls.agent_of_key(conn, key_digest=digest)
+            if owner not in {None, agent_id}:
+                return Problem("agent_mismatch")
+        return problem
+
+    def _failed(self, agent_id: UUID, address: str) -> Problem:
+        if wait := max(self._failures.add(address), self._failures.add(str(agent_id))):
             return Problem("too_many_failed_keys", retry_after=wait)
-        owner = self._owners.get(digest) if digest else None
-        return Problem("agent_key_invalid" if owner in {None, agent_id} else "agent_mismatch")
+        return Problem("agent_key_invalid")
 
     async def _load(self, agent_id: UUID) -> _Known | None:
         known = self._known.get(agent_id)
@@ -249,13 +258,13 @@ class AgentKeys:
             return
         queues = {place.agent_id: tuple(place.queues) for place in places}
         for agent_id in agent_ids:
-            self._drop(agent_id)
+            self._known.pop(agent_id, None)
         for one in found:
             agent = Agent(one.agent_id, one.user_id, queues.get(one.agent_id, ()))
             self._remember(_Known(one.credentials(), agent, at, _jitter()))
 
     async def _ask(self, agent_id: UUID) -> _Known | None:
-        self._drop(agent_id)
+        self._known.pop(agent_id, None)
         at, changes = time.monotonic(), self._changes
         async with as_service(self._pool) as conn:
             credentials = await calls.agent_credentials(conn, agent_id=agent_id)
@@ -270,19 +279,8 @@ class AgentKeys:
 
     def _remember(self, known: _Known) -> None:
         self._known[known.agent.agent_id] = known
-        if known.credentials.key_digest and known.credentials.revoked_at is None:
-            self._owners[known.credentials.key_digest] = known.agent.agent_id
         while len(self._known) > CACHED_AGENTS:
-            _, oldest = self._known.popitem(last=False)
-            self._disown(oldest)
-
-    def _drop(self, agent_id: UUID) -> None:
-        if known := self._known.pop(agent_id, None):
-            self._disown(known)
-
-    def _disown(self, known: _Known) -> None:
-        if known.credentials.key_digest:
-            self._owners.pop(known.credentials.key_digest, None)
+            self._known.popitem(last=False)
 
     async def _slowly(self, known: _Known, key: str, digest: bytes) -> bool:
         """Ask bcrypt, where a hash stands without its digest, and remember the digest."""

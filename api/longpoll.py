@@ -31,7 +31,6 @@ from api.keys import Agent
 from api.places import Place, Places, Waiter
 from api.wheel import Wheel
 from jobengine import EngineError, JobEngine, Lease, metrics
-from jobengine.calls import _tenants
 from jobengine.claimer import Claimer
 from jobengine.records import Job
 
@@ -42,7 +41,6 @@ MOST_CLAIMED = 1000  # jobs that one claim may bring; with its last agent's more
 LONGEST_WAIT = 30.0  # seconds that a poll may last
 LOOKS = 20  # each second another one of so many parts of the agents is looked at
 LOOK_PAUSE = 1.0
-TENANT_PAGE = 1000
 RENEW_SECONDS = 120.0  # the sleepers are written anew so often
 DOZE_SECONDS = 300.0  # and forgotten by the engine after so long, should this process be gone
 IDLE_SECONDS = 45.0  # an agent that has not polled for so long is not announced jobs any more
@@ -326,7 +324,7 @@ class LongPoll:
                 continue
             self._waits(places)
             try:
-                self._look_at(list(places.values()), await self._who_has_jobs())
+                self._look_at(list(places.values()), await self._who_has_jobs(places.values()))
             except EngineError as error:
                 log.warning("nobody looks for jobs: %s", error)
 
@@ -336,17 +334,11 @@ class LongPoll:
                 place.quiet = False
                 self._ask_for(place)
 
-    async def _who_has_jobs(self) -> Collection[UUID]:
-        """Return who has jobs that wait, due or not."""
-        found: set[UUID] = set()
-        after: UUID | None = None
+    async def _who_has_jobs(self, places: Iterable[Place]) -> Collection[UUID]:
+        """Return which of these agents' users have jobs that wait, due or not."""
+        users = {place.agent.user_id for place in places}
         async with self._engine.connection() as conn:
-            while page := await _tenants(conn, after=after, limit=TENANT_PAGE):
-                found.update(page)
-                if len(page) < TENANT_PAGE:
-                    break
-                after = page[-1]
-        return found
+            return {found.user_id for found in await calls.users_waiting(conn, user_ids=users)}
 
     # Sleepers
 

@@ -50,6 +50,14 @@ class AgentCredentials:
 
 
 @dataclass(frozen=True, slots=True)
+class UserWaiting:
+    """A user who has a job that waits, and a queue in which one does."""
+
+    user_id: UUID
+    queue: str
+
+
+@dataclass(frozen=True, slots=True)
 class Decision:
     """What became of an alert; all but `known` and `replayed` is null for a secret of nobody's."""
 

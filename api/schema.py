@@ -6,13 +6,18 @@ install. `docs/platform-database.md` says what comes of it.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import psycopg
 from psycopg import AsyncConnection
+from psycopg.rows import scalar_row
 
 from jobengine import schema
 from jobengine._migrations import SqlFolder
+from jobengine.errors import from_driver
 
 FOLDER = Path(__file__).parent.parent / "sql" / "platform"
 # Internal functions before the views that use them, the views before the functions that return
@@ -26,6 +31,10 @@ _AGAIN = (
     "legacy.sql",
     "triggers.sql",
 )
+
+
+# Of these one too many is a difference: it changes who may do what, or what happens by itself.
+_NO_MORE = ("function", "grant", "policy", "trigger")
 
 
 async def install(conn: AsyncConnection[Any]) -> tuple[str, ...]:
@@ -55,3 +64,64 @@ async def apply(conn: AsyncConnection[Any]) -> tuple[str, ...]:
     for pattern in _AGAIN:
         await files.run(conn, pattern)
     return applied
+
+
+async def verify(conn: AsyncConnection[Any]) -> list[str]:
+    """Name every difference between this database and this version: `- missing`, `+ unexpected`.
+
+    Engine and platform; reads the catalog only. Empty: all is as `install` makes it. What the
+    database has besides is no difference: other tables and functions, and what tables of before us
+    have had; but a function, right, policy or trigger too many of one of ours is.
+    """
+    try:
+        engine = await schema.verify(conn)
+        if "- schema jobengine" in engine:
+            return engine
+        return engine + await _migrations(conn) + _differences(_expected(), await catalog(conn))
+    except psycopg.Error as error:
+        raise from_driver(error) from error
+
+
+async def catalog(conn: AsyncConnection[Any]) -> list[str]:
+    """Describe what is in the schemas that the platform touches, as `catalog.txt` does."""
+    async with conn.transaction():
+        # PostgreSQL leaves out a schema that is on the search path when it prints a name.
+        await conn.execute("set local search_path = pg_catalog")
+        cursor = conn.cursor(row_factory=scalar_row)
+        await cursor.execute((FOLDER / "catalog.sql").read_bytes())
+        return await cursor.fetchall()
+
+
+def _expected() -> list[str]:
+    return (FOLDER / "catalog.txt").read_text().splitlines()
+
+
+async def _migrations(conn: AsyncConnection[Any]) -> list[str]:
+    files = SqlFolder(FOLDER, "platform")
+    try:
+        async with conn.transaction():
+            recorded = await files.recorded(conn)
+    except psycopg.errors.InsufficientPrivilege:
+        return []  # another role than the owner; the catalog tells the rest
+    except psycopg.errors.UndefinedTable:
+        recorded = {}
+    shipped, applied = files.checksums().items(), recorded.items()
+    return [f"- migration {name} {checksum}" for name, checksum in sorted(shipped - applied)] + [
+        f"+ migration {name} {checksum}" for name, checksum in sorted(applied - shipped)
+    ]
+
+
+def _differences(expected: Iterable[str], found: Iterable[str]) -> list[str]:
+    wanted, there = set(expected), set(found)
+    ours = {_named(line) for line in wanted}
+    unexpected = {
+        line for line in there - wanted if line.startswith(_NO_MORE) and _named(line) in ours
+    }
+    return [f"- {line}" for line in sorted(wanted - there)] + [
+        f"+ {line}" for line in sorted(unexpected)
+    ]
+
+
+def _named(line: str) -> str:
+    """Return what a line is of: the table, or the function without its arguments."""
+    return re.split(r"[ (]", line.split(" ", 1)[1], maxsplit=1)[0]

@@ -21,6 +21,7 @@ from api.calls.agents import (
     agent_credentials,
     agent_heartbeat,
     agent_list,
+    agent_of_key,
     agent_pair,
     agent_queues,
     agent_revoke,
@@ -30,7 +31,15 @@ from api.calls.agents import (
     agent_status,
     agents_credentials,
 )
-from api.calls.jobs import agent_claim, agent_start, job_cancel, job_create, job_get, job_list
+from api.calls.jobs import (
+    agent_claim,
+    agent_start,
+    job_cancel,
+    job_create,
+    job_get,
+    job_list,
+    users_waiting,
+)
 from api.calls.trading import (
     deals_report,
     order_create,
@@ -64,6 +73,7 @@ __all__ = [
     "agent_credentials",
     "agent_heartbeat",
     "agent_list",
+    "agent_of_key",
     "agent_pair",
     "agent_queues",
     "agent_revoke",
@@ -109,4 +119,5 @@ __all__ = [
     "trading_agent",
     "user_add",
     "user_find",
+    "users_waiting",
 ]

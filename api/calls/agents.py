@@ -111,6 +111,15 @@ async def agents_credentials(
     )
 
 
+async def agent_of_key(conn: Connection, *, key_digest: bytes) -> UUID | None:
+    found: UUID | None = await scalar(
+        conn,
+        "select public.agent_of_key(p_key_digest => %(key_digest)s)",
+        {"key_digest": key_digest},
+    )
+    return found
+
+
 async def agent_set_digest(
     conn: Connection, *, agent_id: UUID, key_hash: str, key_digest: bytes
 ) -> bool:

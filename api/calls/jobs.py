@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 from uuid import UUID
 
 from api import models
 from api.calls._rows import json, many, row
 from api.database import Connection, service_rows
+from api.records import UserWaiting
 from jobengine import Job
 from jobengine._arguments import lease_arguments
 from jobengine._db import array
@@ -68,6 +69,15 @@ async def agent_claim(conn: Connection, *, requests: str) -> list[Job]:
         Job,
         "select * from public.agent_claim(p_requests => %(requests)s)",
         {"requests": requests},
+    )
+
+
+async def users_waiting(conn: Connection, *, user_ids: Collection[UUID]) -> list[UserWaiting]:
+    return await service_rows(
+        conn,
+        UserWaiting,
+        "select * from public.users_waiting(p_user_ids => %(user_ids)s)",
+        {"user_ids": list(user_ids)},
     )
 
 

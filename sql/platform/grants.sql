@@ -14,6 +14,7 @@ begin
             ('agent_list',               'authenticated'),
             ('agent_status',             'authenticated, service_role'),
             ('agent_credentials',        'service_role'),
+            ('agent_of_key',             'service_role'),
             ('strategy_by_secret',       'service_role'),
             ('strategy_create',          'authenticated'),
             ('strategy_update',          'authenticated'),
@@ -32,6 +33,7 @@ begin
             ('agent_heartbeat',          'service_role'),
             ('agent_seen',               'service_role'),
             ('agent_queues',             'service_role'),
+            ('users_waiting',            'service_role'),
             ('claim_next_job',           'service_role'),
             ('job_get',                  'authenticated'),
             ('job_list',                 'authenticated'),
@@ -64,6 +66,7 @@ begin
             ('_number',                  'authenticated, service_role'),
             ('_money',                   'authenticated, service_role'),
             ('_integer',                 'authenticated, service_role'),
+            ('_order_status',            'authenticated, service_role'),
             ('_order_page',              'authenticated'),
             ('_job_page',                'authenticated'),
             ('_reason',                  'authenticated, service_role'),
@@ -101,6 +104,7 @@ begin
             ('_day',                     null),
             ('_deal_counted',            null),
             ('_deals',                   null),
+            ('_fence_trades',            null),
             ('_frozen_version',          null),
             ('_gate',                    null),
             ('_in_flight',               null),
@@ -111,6 +115,7 @@ begin
             ('_note_account',            null),
             ('_note_deals',              null),
             ('_open_positions',          null),
+            ('_order_ends',              null),
             ('_order_events',            null),
             ('_order_key',               null),
             ('_order_put',               null),
@@ -182,6 +187,7 @@ begin
             ('account_snapshots', 'user_id'),
             ('daily_pnl', 'user_id'),
             ('idempotency_key', null),       -- the service's alone
+            ('order_end', null),
             ('audit_log', 'user_id')
         ) t (name, owner)
     loop
@@ -230,8 +236,8 @@ grant insert (user_id, broker_connection_id, name, webhook_secret, risk_override
 
 grant select, insert, update, delete on public.profiles, public.user_settings, public.broker_connections,
     public.mt5_agents, public.ea_projects, public.ea_versions, public.ea_artifacts, public.ea_deployments,
-    public.tv_strategies, public.tv_signals, public.account_snapshots, public.daily_pnl, public.idempotency_key
-    to service_role;
+    public.tv_strategies, public.tv_signals, public.account_snapshots, public.daily_pnl, public.idempotency_key,
+    public.order_end to service_role;
 grant select, insert on public.trade_events, public.audit_log to service_role;
 
 -- What the view public.jobs reads of the engine; a user sees the user's jobs.

@@ -120,27 +120,18 @@ def test_the_kill_file_stops_trades_and_lets_closes_pass(
 
 
 @pytest.mark.parametrize("trading", ["halted", "reducing"])
-def test_the_trading_state_of_the_heartbeat_stops_trades(
+def test_a_trade_that_came_past_the_gate_of_the_service_is_not_begun(
     owner: User, agent: Agent, paper: Paper, state: Path, trading: str
 ) -> None:
+    """The service's fence at its start; what was begun before is for the agent's own gate."""
     with working(paper, settings_of(state)):
         ticket = ended(owner, order(owner, agent))["output_data"]["ticket"]
-    assert owner.patch("/api/v1/settings", {"trading_state": trading}).status_code == 200
-    beaten = last_beat(owner, agent)
-    with working(paper, settings_of(state)):
-        until(lambda: last_beat(owner, agent) != beaten)
-    # The state outlives the restart: it holds before the first heartbeat.
-    with working(paper, settings_of(state)):
-        # The service's own gate would refuse it: this one came past it.
-        refused = ended(owner, put_in(owner, agent, "trade", TRADE))
+        assert owner.patch("/api/v1/settings", {"trading_state": trading}).status_code == 200
+        stopped = ended(owner, put_in(owner, agent, "trade", TRADE))
         closed = ended(owner, order(owner, agent, "close_position", ticket=ticket))
-    assert refused["output_data"]["error_code"] == f"trading_{trading}"
+    assert (stopped["status"], stopped["error_message"]) == ("cancelled", f"trading_{trading}")
     assert closed["status"] == "completed"
-
-
-def last_beat(owner: User, agent: Agent) -> str:
-    found: str = owner.get(f"{agent.path}/status").json()["last_heartbeat"]
-    return found
+    assert len(paper.calls) == 2
 
 
 def test_an_order_that_expired_in_the_queue_is_not_sent(

@@ -15,6 +15,7 @@ from api.limits import Failures
 from tests.api.world import Agent, Service, User, problem, serving, until
 
 GOOD = "fxa_" + "k" * 43
+HASHED = "fxa_" + "h" * 43  # of one test alone, as the agents of all share a database
 
 
 def stored(agent: Agent, **columns: object) -> None:
@@ -45,11 +46,11 @@ def test_c19_an_unknown_agent_is_refused_as_a_wrong_key_is(service: Service) -> 
 
 def test_c19_a_key_with_a_bcrypt_hash_alone_is_checked_once_and_remembered(owner: User) -> None:
     agent = owner.pair()
-    hashed = bcrypt.hashpw(GOOD.encode(), bcrypt.gensalt(4)).decode()
+    hashed = bcrypt.hashpw(HASHED.encode(), bcrypt.gensalt(4)).decode()
     stored(agent, pairing_key_digest=None, pairing_key_hash=hashed)
-    assert beat(Agent(agent.service, agent.agent_id, GOOD)) == 200
+    assert beat(Agent(agent.service, agent.agent_id, HASHED)) == 200
     (row,) = owner.service.rows("select * from mt5_agents where id = %s", agent.agent_id)
-    assert bytes(row["pairing_key_digest"]) == hashlib.sha256(GOOD.encode()).digest()
+    assert bytes(row["pairing_key_digest"]) == hashlib.sha256(HASHED.encode()).digest()
 
 
 @pytest.mark.parametrize("hashed", ["", "nonsense", None])
@@ -61,11 +62,28 @@ def test_c24_what_is_no_hash_verifies_nothing(owner: User, hashed: str | None) -
         assert problem(answer) == (401, "agent_key_invalid")
 
 
-def test_c21_the_key_of_another_agent_is_a_mismatch(owner: User, agent: Agent) -> None:
+@pytest.mark.parametrize("seen", [True, False], ids=["seen before", "never seen"])
+def test_c21_the_key_of_another_agent_is_a_mismatch(
+    owner: User, agent: Agent, *, seen: bool
+) -> None:
     other = owner.pair()
-    assert beat(other) == 200
-    wrong = Agent(agent.service, agent.agent_id, other.key)
-    assert problem(wrong.get(f"{agent.path}/jobs/next")) == (403, "agent_mismatch")
+    if seen:
+        assert beat(other) == 200
+    for whose in (agent.agent_id, uuid4()):
+        wrong = Agent(agent.service, whose, other.key)
+        assert problem(wrong.get(f"{wrong.path}/jobs/next")) == (403, "agent_mismatch")
+
+
+def test_c21_a_key_that_is_good_no_more_is_nobodys(owner: User, agent: Agent) -> None:
+    revoked, rotated = owner.pair(), owner.pair()
+    owner.delete(revoked.path)
+    owner.post(f"{rotated.path}/rotate-key")
+    before = Agent(agent.service, agent.agent_id, rotated.key)
+    assert problem(before.get(f"{agent.path}/jobs/next")) == (403, "agent_mismatch")
+    stored(rotated, previous_key_until="2020-01-01")
+    for key in (revoked.key, rotated.key):
+        wrong = Agent(agent.service, agent.agent_id, key)
+        assert problem(wrong.get(f"{agent.path}/jobs/next")) == (401, "agent_key_invalid")
 
 
 def test_g1_after_a_rotation_both_keys_work_until_the_old_one_ends(

@@ -314,6 +314,36 @@ def test_the_users_own_limits_refuse_an_order(
     assert requests_of(desk) == 0
 
 
+def waits(desk: Desk) -> str:
+    """Put a trade in without waiting for its end; return its path."""
+    job_id = desk.user.enqueue("trade", agent_id=str(desk.agent.agent_id), input_data=ORDER)
+    return f"/api/v1/orders/{job_id}"
+
+
+@pytest.mark.parametrize("state", ["halted", "reducing"])
+def test_a_trade_that_an_agent_has_is_not_begun_after_the_kill_switch(
+    desk: Desk, state: str
+) -> None:
+    """Though nobody has cancelled it, and the agent has heard of nothing."""
+    order = waits(desk)
+    job = desk.agent.next(wait=20, ack=1)
+    switch = {"state": state, "cancel_pending": False}
+    assert desk.user.post("/api/v1/kill-switch", switch).json()["cancelled"] == 0
+    start = desk.agent.post(
+        f"{desk.agent.path}/jobs/{job['job_id']}/start", {"lease_epoch": job["lease_epoch"]}
+    )
+    assert problem(start) == (409, "lease_lost")
+    found = desk.user.get(order).json()
+    assert (found["status"], found["message"]) == ("cancelled", f"trading_{state}")
+
+
+def test_a_trade_that_waits_is_not_handed_out_begun_after_the_kill_switch(desk: Desk) -> None:
+    order = waits(desk)
+    assert desk.user.patch("/api/v1/settings", {"trading_state": "halted"}).status_code == 200
+    assert desk.agent.next(wait=0.5, ack=0) == {"no_jobs": True}
+    assert desk.user.get(order).json()["status"] == "cancelled"
+
+
 def test_orders_above_the_users_rate_are_refused(desk: Desk) -> None:
     desk.user.patch("/api/v1/settings", {"max_orders_per_minute": 2})
     with working(desk, trade=filled):

@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
-import threading
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 from uuid import uuid4
 
 import jwt
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from pydantic import BaseModel, ValidationError
 
-from api.embedded import EmbeddedValkey
-from api.errors import Problem
 from api.models import NewConnection, Pair, SettingsChanges
-from api.settings import Settings
-from api.tokens import JWKS_SECONDS, Tokens
-from tests.api.world import SECRET, Service, User, problem, serving, until
+from tests.api.world import SECRET, Service, User, problem, until
 
 SETTINGS = "/api/v1/settings"
 
@@ -86,120 +76,6 @@ def test_c30_a_token_that_was_verified_is_refused_when_its_time_is_over(service:
     assert asks(service, token) == 200
     until(lambda: asks(service, token) == 401)
     assert datetime.now(UTC) >= soon.replace(microsecond=0)
-
-
-class Issuer:
-    """Somebody who issues tokens and shows the keys that verify them."""
-
-    def __init__(self) -> None:
-        self.fetched = 0
-        self.private = {"one": ec.generate_private_key(ec.SECP256R1())}
-        issuer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                issuer.fetched += 1
-                body = json.dumps(issuer.shown()).encode()
-                self.send_response(200)
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *_: Any) -> None:
-                """Say nothing."""
-
-        self.server = HTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}/jwks.json"
-
-    def shown(self) -> Any:
-        keys = [
-            {**jwt.algorithms.ECAlgorithm.to_jwk(k.public_key(), as_dict=True), "kid": kid}
-            for kid, k in self.private.items()
-        ]
-        rsa_key = jwt.algorithms.RSAAlgorithm.to_jwk(RSA_KEY.public_key(), as_dict=True)
-        octets = {"kty": "oct", "kid": "octets", "k": "c2VjcmV0" * 8}
-        return {"keys": [*keys, {**rsa_key, "kid": "rsa"}, octets]}
-
-    def token(self, kid: str, key: Any, algorithm: str) -> str:
-        return jwt.encode(claims(), key, algorithm, headers={"kid": kid})
-
-
-RSA_KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-
-
-@pytest.fixture
-def issuer() -> Iterator[Issuer]:
-    issuer = Issuer()
-    thread = threading.Thread(target=issuer.server.serve_forever)
-    thread.start()
-    yield issuer
-    issuer.server.shutdown()
-    thread.join()
-    issuer.server.server_close()
-
-
-def test_c30_jwks_with_es256_and_rs256(
-    platform_url: str, valkey: EmbeddedValkey, issuer: Issuer
-) -> None:
-    variables = {"SUPABASE_JWKS_URL": issuer.url, "SUPABASE_JWT_SECRET": ""}
-    with serving(platform_url, valkey.url, **variables) as service:
-        one = issuer.private["one"]
-        assert asks(service, issuer.token("one", one, "ES256")) == 200
-        assert asks(service, issuer.token("rsa", RSA_KEY, "RS256")) == 200
-        assert issuer.fetched == 1
-        stranger = ec.generate_private_key(ec.SECP256R1())
-        assert asks(service, issuer.token("one", stranger, "ES256")) == 401
-        assert asks(service, issuer.token("octets", b"secret" * 8, "HS256")) == 401
-        for _ in range(3):  # unknown ids do not become a flood of fetches
-            assert asks(service, issuer.token("two", one, "ES256")) == 401
-        assert issuer.fetched == 1
-
-
-def test_c30_a_token_that_was_verified_is_refused_when_its_key_is_withdrawn(
-    issuer: Issuer,
-) -> None:
-    settings = Settings(database_url="-", redis_url="-", jwks_url=issuer.url)
-
-    async def run() -> None:
-        known = Tokens(settings)
-        token = issuer.token("one", issuer.private["one"], "ES256")
-        user = await known.user(token)
-        assert await known.user(token) is user  # not verified again
-        issuer.private["one"] = ec.generate_private_key(ec.SECP256R1())
-        assert known._keys
-        known._keys._fetched = known._keys._tried = -JWKS_SECONDS  # its keys are old
-        with pytest.raises(Problem, match="token_invalid"):
-            await known.user(token)
-
-    asyncio.run(run())
-
-
-def test_c30_keys_that_cannot_be_fetched_are_a_503(
-    platform_url: str, valkey: EmbeddedValkey
-) -> None:
-    variables = {"SUPABASE_JWKS_URL": "http://127.0.0.1:9/jwks", "SUPABASE_JWT_SECRET": ""}
-    with serving(platform_url, valkey.url, **variables) as service:
-        key = ec.generate_private_key(ec.SECP256R1())
-        token = jwt.encode(claims(), key, "ES256", headers={"kid": "one"})
-        answer = User(service, uuid4(), token).get(SETTINGS)
-    assert problem(answer) == (503, "tokens_unavailable")
-
-
-@pytest.mark.parametrize(
-    "shown", [{}, [], {"keys": 1}, {"keys": [1]}, {"keys": [{"kid": "one", "kty": "RSA", "n": 1}]}]
-)
-def test_c30_what_is_no_jwks_is_a_503(
-    platform_url: str,
-    valkey: EmbeddedValkey,
-    issuer: Issuer,
-    shown: Any,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(issuer, "shown", lambda: shown)
-    variables = {"SUPABASE_JWKS_URL": issuer.url, "SUPABASE_JWT_SECRET": ""}
-    with serving(platform_url, valkey.url, **variables) as service:
-        token = issuer.token("one", issuer.private["one"], "ES256")
-        answer = User(service, uuid4(), token).get(SETTINGS)
-        assert problem(answer) == (503, "tokens_unavailable")
 
 
 @pytest.mark.parametrize(

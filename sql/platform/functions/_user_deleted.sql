@@ -1,6 +1,6 @@
 -- public._user_deleted: trigger that cancels the jobs of a user who goes.
 -- Returns: the row.
--- Writes: nothing
+-- Writes: order_end
 -- Locks: what jobengine.cancel locks.
 -- Calls: jobengine.cancel
 -- Raises: JE004
@@ -17,6 +17,7 @@ begin
             union all
             select l.job_id from jobengine.lease l where l.tenant_id = old.id),
         p_reason => 'user_deleted');
+    delete from public.order_end o where o.user_id = old.id;
     return old;
 end;
 $$;

@@ -4,8 +4,9 @@
 -- Locks: the user's settings, which it waits for; then what _cancel_orders and _close_positions lock.
 -- Calls: _user, _refuse, _now, _cancel_orders, _close_positions, audit
 -- Raises: FX404, FX422, JE004
--- Notes: `halted` and `reducing` let nothing be opened and closing pass; agents hear of it in their next heartbeat. An
---   order that was begun may still fill. It closes every position on record; the jobs for it wait five minutes.
+-- Notes: `halted` and `reducing` let nothing be opened and closing pass: once this has committed, no trade is begun,
+--   whoever has claimed it (_fence_trades). One that was begun may still fill: agents hear of the state in their next
+--   heartbeat. It closes every position on record; the jobs for it wait five minutes.
 create or replace function public.kill_switch(
     p_state text default 'halted', p_cancel_pending boolean default true, p_close_all boolean default false
 ) returns table (trading_state text, cancelled integer, closing integer)

@@ -2,7 +2,7 @@
 -- Returns: nothing.
 -- Writes: nothing
 -- Locks: what _settle_closing locks.
--- Calls: _order_events, _settle_closing
+-- Calls: _order_events, _order_ends, _settle_closing
 -- Raises: nothing
 create or replace function public.settle_close_position(p_jobs jobengine.settled_job[]) returns void
 language sql
@@ -12,5 +12,6 @@ set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan
 as $$
     select public._order_events(p_jobs);
+    select public._order_ends(p_jobs);
     select public._settle_closing(p_jobs)
 $$;

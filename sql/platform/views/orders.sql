@@ -6,14 +6,7 @@ select
     j.tenant_id as user_id,
     j.meta ->> 'client_order_id' as client_order_id,
     case when j.job_type = 'trade' then 'open' else 'close' end as kind,
-    case j.status
-        when 'running' then 'sent'
-        when 'failed' then 'rejected'
-        when 'completed' then case when j.job_type = 'close_position' then 'closed'
-                                   when public._integer(j.output -> 'retcode') = 10010 then 'partially_filled'
-                                   else 'filled' end
-        else j.status
-    end as status,
+    public._order_status(j.job_type, j.status, j.output) as status,
     coalesce(j.output ->> 'symbol', j.input ->> 'symbol') as symbol,
     coalesce(j.input ->> 'side', j.output ->> 'side') as side,
     coalesce(public._number(j.input -> 'volume'), public._number(j.output -> 'volume')) as volume,

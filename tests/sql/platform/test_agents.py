@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from uuid import UUID, uuid4
@@ -139,6 +140,24 @@ def test_a_digest_is_remembered_only_for_the_key_that_it_is_of(pdb: Db, anna: Us
     assert value(pdb, "agent_set_digest", key_hash=HASH, agent_id=anna.agent, key_digest=DIGEST)
     found = one(pdb, "agent_credentials", agent_id=anna.agent)
     assert (found["key_digest"], found["previous_key_digest"]) == (b"o" * 32, DIGEST)
+
+
+def test_a_key_names_its_agent_as_long_as_it_is_good(pdb: Db, anna: User, still: Clock) -> None:
+    def owner(digest: bytes) -> object:
+        return value(pdb, "agent_of_key", key_digest=digest)
+
+    first, second = (secrets.token_bytes(32) for _ in range(2))
+    assert owner(first) is None
+    paired = {**KEY, "key_digest": first}
+    agent = one(pdb, "agent_pair", user=anna.id, name="vps", **paired)["agent_id"]
+    assert owner(first) == agent
+    rotated = {**KEY, "key_digest": second}
+    call(pdb, "agent_rotate_key", user=anna.id, agent_id=agent, **rotated)
+    assert (owner(first), owner(second)) == (agent, agent)
+    still.advance(600)
+    assert (owner(first), owner(second)) == (None, agent)
+    call(pdb, "agent_revoke", user=anna.id, agent_id=agent)
+    assert owner(second) is None
 
 
 def test_an_unknown_agent_has_no_credentials(pdb: Db) -> None:

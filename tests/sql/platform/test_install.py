@@ -12,6 +12,7 @@ from uuid import UUID, uuid4
 
 import psycopg
 import pytest
+from psycopg import AsyncConnection
 from psycopg.rows import dict_row
 
 from api import schema
@@ -34,7 +35,7 @@ from tests.sql.platform.helpers import (
 BOTH = (
     *("0001_engine.sql", "0002_settled_holder.sql"),
     *("0001_base.sql", "0002_tech_plan_additions.sql", "0003_trading.sql"),
-    *("0004_webhooks.sql", "0005_starts_together.sql"),
+    *("0004_webhooks.sql", "0005_starts_together.sql", "0006_reads.sql"),
 )
 
 # The base schema as T03 meets it, before its additions.
@@ -91,6 +92,16 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+def unlike(url: str) -> list[str]:
+    """Name what differs from what an install of both makes."""
+
+    async def differences() -> list[str]:
+        async with await AsyncConnection.connect(url, autocommit=True) as conn:
+            return await schema.verify(conn)
+
+    return asyncio.run(differences())
+
+
 def run(url: str, statements: str) -> None:
     with psycopg.connect(url, autocommit=True) as conn:
         conn.execute(statements.encode())
@@ -127,6 +138,7 @@ def test_an_install_is_repeated_without_a_change(url: str) -> None:
     assert asyncio.run(install(url)) == ()
     assert everything(url) == before
     assert verify(url) == []
+    assert unlike(url) == []
 
 
 def test_the_additions_may_run_again(url: str) -> None:
@@ -175,6 +187,7 @@ def test_supabases_users_and_functions_stay_as_they_are(admin_url: str, url: str
         work(db, trader.agent, "completed", {"fill_price": 1.5})
         db.execute("delete from auth.users where id = %s", (trader.id,))
     assert verify(url) == []
+    assert unlike(url) == []
 
 
 def test_a_database_of_before_us_is_taken_over(url: str) -> None:
@@ -211,6 +224,7 @@ def test_a_database_of_before_us_is_taken_over(url: str) -> None:
             able = row(db, "select has_table_privilege(%s, 'public.jobs_legacy', 'select')", role)
             assert able == {"has_table_privilege": False}
     assert verify(url) == []
+    assert unlike(url) == []
 
 
 def test_an_order_of_last_month_is_not_sent_now(url: str) -> None:
@@ -272,6 +286,36 @@ def test_an_older_install_gets_what_trading_needs(url: str, files: Path) -> None
         )
         assert made[0]["agent_id"] == user.agent
         assert row(db, "select to_regproc('public.idempotency_begin') as gone")["gone"] is None
+
+
+def test_an_older_installs_orders_are_found_by_how_they_ended(url: str) -> None:
+    asyncio.run(install(url))
+    with connected(url) as db:
+        user = new_trader(db)
+        for output in ({"fill_price": 1}, {"fill_price": 1, "retcode": 10010}):
+            call(db, "job_create", user=user.id, job_type="trade", input={"symbol": "EURUSD"})
+            work(db, user.agent, "completed", output)
+        call(db, "job_create", user=user.id, job_type="close_position", input={"ticket": "1"})
+        work(db, user.agent, "completed", {})
+        for outcome in ("rejected", "unknown", "cancelled"):
+            call(db, "job_create", user=user.id, job_type="trade", input={"symbol": "EURUSD"})
+            work(db, user.agent, outcome)
+        call(db, "job_create", user=user.id, job_type="get_account")
+        work(db, user.agent, "rejected")
+        kept = "select user_id, status, job_id from public.order_end order by job_id"
+        before = db.execute(kept).fetchall()
+        assert [end["status"] for end in before] == [
+            *("filled", "partially_filled", "closed", "rejected", "unknown", "cancelled"),
+        ]
+        db.execute(
+            "drop table public.order_end;"
+            "drop index public.mt5_agents_pairing_key_digest_idx;"
+            "drop index public.mt5_agents_previous_key_digest_idx;"
+            "delete from platform._migration where name = '0006_reads.sql'"
+        )
+        assert asyncio.run(install(url)) == ("0006_reads.sql",)
+        assert db.execute(kept).fetchall() == before
+    assert unlike(url) == []
 
 
 def test_a_migration_that_fails_leaves_nothing(url: str, files: Path) -> None:

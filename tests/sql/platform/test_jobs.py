@@ -22,6 +22,7 @@ from tests.sql.platform.helpers import (
     new_deployment,
     new_job,
     new_signal,
+    new_trader,
     new_user,
     new_version,
     one,
@@ -305,6 +306,25 @@ def test_a_job_with_strange_meta_does_not_hide_the_others(pdb: Db, anna: User) -
     )
     [job] = call(pdb, "job_list", user=anna.id)
     assert (job["agent_id"], job["parent_id"], job["broker_connection_id"]) == (None, None, None)
+
+
+def test_of_whom_jobs_wait(pdb: Db, anna: User, bert: User, still: Clock) -> None:
+    carl = new_trader(pdb)
+    everybody = [anna.id, bert.id, carl.id]
+
+    def waiting(users: list[UUID]) -> list[tuple[UUID, str]]:
+        found = call(pdb, "users_waiting", user_ids=users)
+        return sorted((user["user_id"], user["queue"]) for user in found)
+
+    assert waiting(everybody) == []
+    for _ in range(3):
+        new_job(pdb, anna.id, "get_account", agent_id=anna.agent)
+    new_job(pdb, bert.id, "get_account")
+    assert waiting(everybody) == sorted([(anna.id, f"agent/{anna.agent}"), (bert.id, "any")])
+    assert waiting([bert.id, carl.id]) == [(bert.id, "any")]
+    assert waiting([]) == []
+    assert claim(pdb, bert.agent) is not None
+    assert waiting(everybody) == [(anna.id, f"agent/{anna.agent}")]
 
 
 # -- claims against each other
