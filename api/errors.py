@@ -60,6 +60,7 @@ CODES: dict[str, tuple[int, str]] = {
     "agent_failed": (502, "The agent could not answer, or not in a way that can be read."),
     "busy": (503, "Another call was in the way; the same call may succeed."),
     "agent_offline": (503, "No agent of the account has been heard of for 10 minutes."),
+    "broker_errors": (503, "The broker refused the orders before it: none for 30 seconds."),
     "database_unavailable": (503, "The database does not answer."),
     "prices_unavailable": (503, "The price store does not answer."),
     "tokens_unavailable": (503, "The keys that verify tokens cannot be fetched."),
@@ -71,7 +72,8 @@ CHALLENGES = {
     "agent_key_revoked": 'AgentKey realm="api", header="X-Agent-Key"',
 }
 RETRY_SECONDS = {429: 10, 503: 1, 504: 1}
-OFFLINE_RETRY_SECONDS = 30  # an agent beats so often
+# an agent beats so often; a pause after errors lasts so long
+RETRY_SECONDS_OF = {"agent_offline": 30, "broker_errors": 30}
 FIELD_ERRORS = 20  # as many values are named in one answer
 
 _VERDICTS: dict[Verdict, str] = {
@@ -185,7 +187,7 @@ def _from_refusal(error: psycopg.Error) -> Problem | None:
     code = detail.get("code", "invalid")
     if code not in CODES:
         return None
-    retry_after = OFFLINE_RETRY_SECONDS if code == "agent_offline" else None
+    retry_after = RETRY_SECONDS_OF.get(code)
     if not detail.get("field"):
         return Problem(code, retry_after=retry_after)
     rule = detail.get("rule") or CODES[code][1]

@@ -24,6 +24,7 @@ _GATES = (
     "rate_limited",
     "daily_loss_limit_reached",
     "risk_data_unavailable",
+    "broker_errors",
 )
 _READ = (*_TARGET, "agent_failed", "agent_timeout")
 

@@ -151,6 +151,23 @@ def test_a_refusal_of_the_broker_is_422_with_its_code(desk: Desk) -> None:
     assert order["status"] == "rejected"
 
 
+def test_two_hard_refusals_of_the_broker_are_a_pause(service: Service) -> None:
+    """Then 503 for thirty seconds, closes excepted. The clock of the database stands still."""
+    desk = new_desk(service)
+    no_money = refused("no_money", "not enough money", retcode=10019, retcode_name="NO_MONEY")
+    with psycopg.connect(service.database_url, autocommit=True) as conn, Clock(conn) as clock:
+        silent_for(desk, 0)
+        with working(desk, trade=no_money):
+            assert [problem(desk.order()) for _ in range(2)] == [(422, "order_rejected")] * 2
+        paused = desk.order()
+        assert problem(paused) == (503, "broker_errors")
+        assert paused.headers["retry-after"] == "30"
+        with working(desk, trade=filled, close_position=closed):
+            assert desk.close("1").status_code == 200
+            clock.advance(30)
+            assert desk.order().status_code == 200
+
+
 def test_c33_an_order_of_which_nobody_knows_is_202_unknown(desk: Desk) -> None:
     unknown = {"status": "failed", "output_data": {"outcome": "unknown"}}
     with working(desk, trade=unknown):

@@ -9,6 +9,7 @@
 --   for losses; null is any of them. A volume that cannot be read (null) is above any limit. Orders are
 --   counted by their `requested` events of the last 60 seconds; positions are those of the newest reports, the fills
 --   since then, and the orders in flight. The account to trade on must have told of its own: fills are added to that.
+--   The pause after errors of the broker comes last: what it refuses would pass a little later.
 create or replace function public._gate(
     p_user_id uuid, p_symbol text, p_volume numeric, p_loss_limit_pct numeric default null,
     p_broker_connection_id uuid default null
@@ -21,7 +22,7 @@ declare
     v_limits record;
     v_positions bigint;
     v_unknown boolean;
-    v_since timestamptz;    -- a clock in the condition would be asked for every event that the user ever had
+    v_now timestamptz;    -- a clock in the condition would be asked for every event that the user ever had
 begin
     if exists (
             select from public.user_settings s
@@ -39,12 +40,12 @@ begin
     elsif not coalesce(p_volume <= v_limits.max_volume, v_limits.max_volume is null) then
         return 'volume_out_of_range';
     end if;
-    v_since := public._now() - interval '60 seconds';
+    v_now := public._now();
     if v_limits.max_orders_per_minute is not null and v_limits.max_orders_per_minute <= (
             select count(*)
             from (
                 select e.event, e.side from public.trade_events e
-                where e.user_id = p_user_id and e.occurred_at > v_since
+                where e.user_id = p_user_id and e.occurred_at > v_now - interval '60 seconds'
                 offset 0    -- the index of all orders that the user ever made may not come into question
             ) e
             where e.event = 'requested' and e.side is not null) then    -- a close has no side, and is never too many
@@ -61,7 +62,10 @@ begin
             return 'max_positions';
         end if;
     end if;
-    return public._loss_gate(
-        p_user_id, coalesce(p_loss_limit_pct, v_limits.daily_loss_limit_pct), p_broker_connection_id);
+    return coalesce(
+        public._loss_gate(
+            p_user_id, coalesce(p_loss_limit_pct, v_limits.daily_loss_limit_pct), p_broker_connection_id),
+        (select 'broker_errors' from public.broker_connections b
+         where b.id = p_broker_connection_id and b.paused_until > v_now));
 end;
 $$;

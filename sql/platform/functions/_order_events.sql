@@ -1,8 +1,8 @@
 -- public._order_events: notes in trade_events what became of orders.
 -- Returns: nothing.
 -- Writes: trade_events, broker_connections
--- Locks: the broker accounts of the filled ones, by id, so that a fill and its deals come one after the other; it
---   waits for those that others hold.
+-- Locks: the broker accounts of the filled ones, by id, so that a fill and its deals come one after the other, and of
+--   the trades that failed, for _note_broker; it waits for those that others hold.
 -- Calls: _now, _number, _money, _integer, _uuid
 -- Raises: nothing
 -- Notes: One row per change of an order's status, in the transaction that made it, and `reconciled` before what an
@@ -31,7 +31,7 @@ declare
 begin
     perform from public.broker_connections b
     where b.id in (select public._uuid(c.meta ->> 'broker_connection_id') from unnest(p_jobs) c
-                   where c.status = 'completed')
+                   where c.status = 'completed' or c.job_type = 'trade' and c.status in ('failed', 'unknown'))
     order by b.id
     for no key update;
     foreach j in array p_jobs loop

@@ -31,6 +31,7 @@ as $$
             ('rate_limited', 'As many orders of the user or alerts of the strategy came in this minute as may.'),
             ('daily_loss_limit_reached', 'Today''s losses have reached the limit.'),
             ('risk_data_unavailable', 'The account''s balance of this morning is not known, so its losses are not.'),
+            ('broker_errors', 'The broker refused the orders before it, so none is sent for 30 seconds.'),
             ('outcome_unknown', 'The order was sent, and nobody has heard yet what became of it.'),
             ('cancelled', 'The order was cancelled before it was sent.')
         ) r (code, words)

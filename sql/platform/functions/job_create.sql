@@ -1,13 +1,13 @@
 -- public.job_create: puts in a job of one of the nine types for the agent, account or user that it is meant for.
 -- Returns: one row: the job's id, ok, duplicate (then the first job's id) or busy (call again), and its queue.
 -- Writes: nothing
--- Locks: what _job_target and _gate lock, what jobengine.enqueue locks, then what _job_created locks.
--- Calls: _user, _caller, _refuse, _check_onboarded, _job_target, _check_parent, _gate, _number, _job_created,
+-- Locks: what _job_target and _check_gate lock, what jobengine.enqueue locks, then what _job_created locks.
+-- Calls: _user, _caller, _refuse, _check_onboarded, _job_target, _check_parent, _check_gate, _number, _job_created,
 --   jobengine.enqueue
--- Raises: FX403, FX404, FX409, FX422, JE001, JE002
+-- Raises: FX403, FX404, FX409, FX422, FX503, JE001, JE002
 -- Notes: The queue is the target: agent/<id>, broker/<id>, any. Orders always have one (else the user's default
 --   account) and expire: after 60 seconds, those of a signal after 300; p_expires_in 0 is never. p_user_id is for the
---   service, which has asked the gate itself; a user's order passes the onboarding gate and, as a trade, _gate.
+--   service, which has asked the gate itself; a user's order passes the onboarding gate and, as a trade, _check_gate.
 create or replace function public.job_create(
     p_job_type text,
     p_input jsonb default null,
@@ -29,7 +29,6 @@ declare
     v_user_id uuid := public._user(p_user_id);
     v_order boolean := p_job_type in ('trade', 'close_position');
     v_own boolean := v_order and (p_user_id is null or not pg_has_role(public._caller(), 'service_role', 'member'));
-    v_code text;
     v_target record;
     v_expires_in double precision := nullif(coalesce(p_expires_in, case
         when p_job_type not in ('trade', 'close_position') then null
@@ -47,9 +46,8 @@ begin
     select t.queue, t.agent_id, t.broker_connection_id into v_target
     from public._job_target(v_user_id, p_agent_id, p_broker_connection_id, v_order) t;
     if v_own and p_job_type = 'trade' then
-        v_code := public._gate(
-            v_user_id, p_input ->> 'symbol', public._number(p_input -> 'volume'), null, v_target.broker_connection_id);
-        perform public._refuse('FX422', v_code) where v_code is not null;
+        perform public._check_gate(
+            v_user_id, p_input ->> 'symbol', public._number(p_input -> 'volume'), v_target.broker_connection_id);
     end if;
     v_meta := jsonb_strip_nulls(jsonb_build_object(
         'agent_id', v_target.agent_id, 'broker_connection_id', v_target.broker_connection_id,

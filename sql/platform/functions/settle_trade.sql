@@ -2,7 +2,7 @@
 -- Returns: nothing.
 -- Writes: tv_signals
 -- Locks: the signals, by id; it waits for those that others hold.
--- Calls: _now, _uuid, _number, _order_events, _order_ends
+-- Calls: _now, _uuid, _number, _order_events, _order_ends, _note_broker
 -- Raises: nothing
 -- Notes: completed: executed; failed: failed; cancelled and expired: discarded; unknown: still pending, with
 --   outcome_unknown, until somebody knows. Only the newest job of a signal counts. A signal that was deleted with its
@@ -27,6 +27,7 @@ begin
     for no key update;
     perform public._order_events(p_jobs);
     perform public._order_ends(p_jobs);
+    perform public._note_broker(p_jobs);
     with newest as (
         select distinct on (i.signal_id) i.signal_id, j.*
         from unnest(p_jobs) j

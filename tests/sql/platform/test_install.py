@@ -36,6 +36,7 @@ BOTH = (
     *("0001_engine.sql", "0002_settled_holder.sql"),
     *("0001_base.sql", "0002_tech_plan_additions.sql", "0003_trading.sql"),
     *("0004_webhooks.sql", "0005_starts_together.sql", "0006_reads.sql"),
+    "0007_broker_errors.sql",
 )
 
 # The base schema as T03 meets it, before its additions.

@@ -649,6 +649,21 @@ def test_too_many_orders_in_a_minute_are_discarded(
     assert decided(alert(pdb, strategy)) == ("pending", None)
 
 
+def test_errors_of_the_broker_discard_for_a_while_and_closing_passes(
+    pdb: Db, anna: User, strategy: Strategy, still: Clock
+) -> None:
+    for _ in range(2):
+        alert(pdb, strategy)
+        work(pdb, anna.agent, "rejected", {"error_code": "trade_disabled"})
+    answer = alert(pdb, strategy)
+    assert decided(answer) == ("discarded", "broker_errors")
+    assert signal(pdb, strategy, answer["signal_id"])["reason"].startswith("The broker refused")
+    closing = alert(pdb, strategy, action="close")
+    assert decided(closing) == ("discarded", "position_not_found")  # as at any other time
+    still.advance(30)
+    assert decided(alert(pdb, strategy)) == ("pending", None)
+
+
 # -- the way
 
 
