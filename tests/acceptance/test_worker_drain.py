@@ -47,7 +47,11 @@ async def test_handlers_that_run_finish_and_are_reported(db: Db, database_url: s
         gate.open()
         await within(run)
         assert await standing(engine, job_ids) == [("completed", 1, 1)] * 5
-        assert await standing(engine, after) == [("pending", 0, 0)]
+        ((status, attempt, _),) = await standing(engine, after)
+        assert (status, attempt) == (
+            "pending",
+            0,
+        )  # a claim under way may have taken and returned it
         assert gate.cancelled == []
 
 
