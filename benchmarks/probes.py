@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -58,14 +59,14 @@ async def put_in(
         await engine.enqueue(JOB_TYPE, job, tenant_id=tenant_of(number))
         probes.answered[number] = time.monotonic()
 
-    tasks = []
-    began = time.monotonic()
-    for number in range(max(1, round(rate * seconds))):
-        due = began + number / rate
-        await asyncio.sleep(max(0.0, due - time.monotonic()))
-        probes.late.append(time.monotonic() - due)
-        tasks.append(asyncio.create_task(put(number)))
-    await asyncio.gather(*tasks)
+    gc.freeze()  # else the collector walks all of it again and again: 57 ms late at p99, not 2
+    async with asyncio.TaskGroup() as tasks:  # which keeps none that has ended
+        began = time.monotonic()
+        for number in range(max(1, round(rate * seconds))):
+            due = began + number / rate
+            await asyncio.sleep(max(0.0, due - time.monotonic()))
+            probes.late.append(time.monotonic() - due)
+            tasks.create_task(put(number))
     return probes
 
 

@@ -10,6 +10,7 @@ the clock that all processes of the machine share (`time.monotonic`).
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import subprocess
 import sys
@@ -37,6 +38,7 @@ async def work(url: str, concurrency: int, seconds: float) -> dict[int, float]:
     async with JobEngine(url) as engine:
         worker = Worker(engine, concurrency=concurrency)
         worker.handles(JOB_TYPE)(noop)
+        gc.freeze()  # as `jobengine work` does
         running = asyncio.create_task(worker.run())
         await asyncio.to_thread(sys.stdin.read)
         worker.stop()
