@@ -60,22 +60,34 @@ class Taken(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Incoming:
-    """An alert as it came."""
+    """An alert as it came.
+
+    `came` is when, by this process's monotonic clock: the database is told how long ago that is,
+    and counts from its own clock. `received_at` is for people who look into the spool, nobody
+    judges by it: the clock of this machine may be minutes off.
+    """
 
     signal_id: UUID
     digest: bytes
+    came: float
     received_at: datetime
     source: str | None
     body: str
     limited: bool = False  # beyond what its secret may send in a minute
 
+    @property
+    def age(self) -> float:
+        """Return how long ago it came, in seconds."""
+        return time.monotonic() - self.came
+
     def packed(self) -> bytes:
-        """Return it as the spool keeps it; the secret itself is not in it."""
+        """Return it as the spool is given it, which adds the time; the secret is not in it."""
         return orjson.dumps(
             {
                 "signal_id": self.signal_id,
                 "digest": self.digest.hex(),
                 "received_at": self.received_at,
+                "age": self.age,
                 "source": self.source,
                 "body": self.body,
                 "limited": self.limited,
@@ -83,12 +95,17 @@ class Incoming:
         )
 
     @classmethod
-    def unpacked(cls, entry: bytes) -> Incoming:
+    def unpacked(cls, entry: bytes, now: float) -> Incoming:
+        """Return what the spool kept; `now` is the spool's time, in seconds since 1970."""
         found = orjson.loads(entry)
+        received_at = datetime.fromisoformat(found["received_at"])
+        # What an older version of the service kept has no time but its own machine's.
+        waited = now - found.get("kept_at", received_at.timestamp())
         return cls(
             signal_id=UUID(found["signal_id"]),
             digest=bytes.fromhex(found["digest"]),
-            received_at=datetime.fromisoformat(found["received_at"]),
+            came=time.monotonic() - found.get("age", 0.0) - max(0.0, waited),
+            received_at=received_at,
             source=found["source"],
             body=found["body"],
             limited=found.get("limited", False),
@@ -100,7 +117,7 @@ class Incoming:
         return {
             "secret_digest": self.digest,
             "signal_id": self.signal_id,
-            "received_at": self.received_at,
+            "age": self.age,
             "source_ip": self.source,
             "payload": orjson.dumps(alert.payload).decode(),
             "dedup_key": alert.dedup_key,
@@ -119,6 +136,7 @@ def incoming(digest: bytes, source: str | None, body: str) -> Incoming:
     return Incoming(
         signal_id=uuid4(),
         digest=digest,
+        came=time.monotonic(),
         received_at=datetime.now(UTC),
         source=source,
         body=body,
@@ -318,9 +336,10 @@ class Intake:
                 await self._spool.drop([entry])
 
     async def _decide_all(self, entries: Sequence[bytes]) -> None:
-        arguments = [Incoming.unpacked(entry).arguments() for entry in entries]
+        now = await self._spool.now()
+        waiting = [Incoming.unpacked(entry, now) for entry in entries]
         async with as_service(self._pool) as conn:
-            await calls.signals_receive(conn, alerts=arguments)
+            await calls.signals_receive(conn, alerts=[alert.arguments() for alert in waiting])
         self._metrics.alerts["drained"] += len(entries)
 
     async def refresh(self) -> None:
