@@ -26,7 +26,7 @@ import psycopg
 from api import alerts, calls
 from api.database import Pool, as_service
 from api.errors import from_error
-from api.limits import Rate
+from api.limits import Failures, Rate
 from api.metrics import Metrics
 from api.records import Decision
 from api.spool import Kept, Spool, SpoolUnavailable
@@ -49,12 +49,15 @@ class Taken(Enum):
     """What became of an alert, for whoever sent it: all but `LOST` is accepted.
 
     `FLOODED` is beyond twice what a secret may send in a minute: it is counted, and not kept.
+    `BARRED` has an unknown secret, and comes from where too many such came from: the database is
+    not asked.
     """
 
     DECIDED = "decided"
     SPOOLED = "spooled"
     UNKNOWN = "unknown"
     FLOODED = "flooded"
+    BARRED = "barred"
     LOST = "lost"
 
 
@@ -161,13 +164,20 @@ class Pace:
 class Intake:
     """Takes alerts in, and drains the spool; one per process."""
 
-    def __init__(self, pool: Pool, spool: Spool, metrics: Metrics, per_minute: int) -> None:
-        """A secret may send so many alerts a minute that open, and as many that close; 0: any."""
+    def __init__(
+        self, pool: Pool, spool: Spool, metrics: Metrics, *, per_minute: int, failures: int
+    ) -> None:
+        """A secret may send so many alerts a minute that open, and as many that close; 0: any.
+
+        An address may name so many unknown secrets a minute at the cost of a look at the database.
+        """
         self._pool = pool
         self._spool = spool
         self._metrics = metrics
         self._pace = Pace()
         self._rate = Rate(per_minute)
+        self._failures = Failures(failures)
+        self._taught = False  # whether the known secrets have been read since the start
         self._name = uuid4().hex
         self._spooling = True  # until a look at the list: another process may have filled it
         self._look = asyncio.Event()
@@ -177,13 +187,27 @@ class Intake:
     async def take(self, alert: Incoming) -> Taken:
         """Take an alert in; it is decided or on disk when this returns, unless it is `LOST`."""
         began = time.monotonic()
-        taken = await self._within_rate(alert)
-        if taken in {Taken.UNKNOWN, Taken.FLOODED}:
+        taken = Taken.BARRED if await self._barred(alert) else await self._within_rate(alert)
+        if taken is Taken.UNKNOWN:
+            self._failures.add(str(alert.source))
+        if taken in {Taken.UNKNOWN, Taken.FLOODED, Taken.BARRED}:
             await self._pace.keep(began)
         else:
             self._pace.note(time.monotonic() - began)
         self._metrics.alerts[taken.value] += 1
         return taken
+
+    async def _barred(self, alert: Incoming) -> bool:
+        """Tell whether to take the secret for nobody's: too many such came from this address.
+
+        One that is known passes: TradingView's addresses are everybody's.
+        """
+        if not (self._taught and self._failures.wait(str(alert.source))):
+            return False
+        try:
+            return not await self._spool.knows(alert.digest)
+        except SpoolUnavailable:
+            return False
 
     async def _within_rate(self, alert: Incoming) -> Taken:
         """Closing has an allowance of its own: no flood of orders may keep a position open.
@@ -359,6 +383,7 @@ class Intake:
             digests = await calls.strategy_secrets(conn)
         await self._spool.learn(digests)
         await self._spool.unlearn(before - {digest.hex() for digest in digests})
+        self._taught = True
 
     async def learned(self, digest: bytes) -> None:
         """Take alerts with this secret, also while the database is away."""

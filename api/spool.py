@@ -118,6 +118,11 @@ class Spool:
         """Return the digests of the set."""
         return {member.decode() for member in await self._asked("smembers", KNOWN)}
 
+    async def knows(self, digest: bytes) -> bool:
+        """Tell whether the secret is somebody's, as far as this process or Redis knows."""
+        name = digest.hex()
+        return name in self._known or bool(await self._asked("sismember", KNOWN, name))
+
     async def learn(self, digests: Iterable[bytes]) -> None:
         """Take alerts with these secrets from now on."""
         learned = {digest.hex() for digest in digests}
