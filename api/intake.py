@@ -26,7 +26,7 @@ import psycopg
 from api import alerts, calls
 from api.database import Pool, as_service
 from api.errors import from_error
-from api.limits import Rate
+from api.limits import Failures, Rate
 from api.metrics import Metrics
 from api.records import Decision
 from api.spool import Kept, Spool, SpoolUnavailable
@@ -49,33 +49,48 @@ class Taken(Enum):
     """What became of an alert, for whoever sent it: all but `LOST` is accepted.
 
     `FLOODED` is beyond twice what a secret may send in a minute: it is counted, and not kept.
+    `BARRED` has an unknown secret, and comes from where too many such came from: the database is
+    not asked.
     """
 
     DECIDED = "decided"
     SPOOLED = "spooled"
     UNKNOWN = "unknown"
     FLOODED = "flooded"
+    BARRED = "barred"
     LOST = "lost"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Incoming:
-    """An alert as it came."""
+    """An alert as it came.
+
+    `came` is when, by this process's monotonic clock: the database is told how long ago that is,
+    and counts from its own clock. `received_at` is for people who look into the spool, nobody
+    judges by it: the clock of this machine may be minutes off.
+    """
 
     signal_id: UUID
     digest: bytes
+    came: float
     received_at: datetime
     source: str | None
     body: str
     limited: bool = False  # beyond what its secret may send in a minute
 
+    @property
+    def age(self) -> float:
+        """Return how long ago it came, in seconds."""
+        return time.monotonic() - self.came
+
     def packed(self) -> bytes:
-        """Return it as the spool keeps it; the secret itself is not in it."""
+        """Return it as the spool is given it, which adds the time; the secret is not in it."""
         return orjson.dumps(
             {
                 "signal_id": self.signal_id,
                 "digest": self.digest.hex(),
                 "received_at": self.received_at,
+                "age": self.age,
                 "source": self.source,
                 "body": self.body,
                 "limited": self.limited,
@@ -83,12 +98,17 @@ class Incoming:
         )
 
     @classmethod
-    def unpacked(cls, entry: bytes) -> Incoming:
+    def unpacked(cls, entry: bytes, now: float) -> Incoming:
+        """Return what the spool kept; `now` is the spool's time, in seconds since 1970."""
         found = orjson.loads(entry)
+        received_at = datetime.fromisoformat(found["received_at"])
+        # What an older version of the service kept has no time but its own machine's.
+        waited = now - found.get("kept_at", received_at.timestamp())
         return cls(
             signal_id=UUID(found["signal_id"]),
             digest=bytes.fromhex(found["digest"]),
-            received_at=datetime.fromisoformat(found["received_at"]),
+            came=time.monotonic() - found.get("age", 0.0) - max(0.0, waited),
+            received_at=received_at,
             source=found["source"],
             body=found["body"],
             limited=found.get("limited", False),
@@ -100,7 +120,7 @@ class Incoming:
         return {
             "secret_digest": self.digest,
             "signal_id": self.signal_id,
-            "received_at": self.received_at,
+            "age": self.age,
             "source_ip": self.source,
             "payload": orjson.dumps(alert.payload).decode(),
             "dedup_key": alert.dedup_key,
@@ -119,6 +139,7 @@ def incoming(digest: bytes, source: str | None, body: str) -> Incoming:
     return Incoming(
         signal_id=uuid4(),
         digest=digest,
+        came=time.monotonic(),
         received_at=datetime.now(UTC),
         source=source,
         body=body,
@@ -143,13 +164,20 @@ class Pace:
 class Intake:
     """Takes alerts in, and drains the spool; one per process."""
 
-    def __init__(self, pool: Pool, spool: Spool, metrics: Metrics, per_minute: int) -> None:
-        """A secret may send so many alerts a minute that open, and as many that close; 0: any."""
+    def __init__(
+        self, pool: Pool, spool: Spool, metrics: Metrics, *, per_minute: int, failures: int
+    ) -> None:
+        """A secret may send so many alerts a minute that open, and as many that close; 0: any.
+
+        An address may name so many unknown secrets a minute at the cost of a look at the database.
+        """
         self._pool = pool
         self._spool = spool
         self._metrics = metrics
         self._pace = Pace()
         self._rate = Rate(per_minute)
+        self._failures = Failures(failures)
+        self._taught = False  # whether the known secrets have been read since the start
         self._name = uuid4().hex
         self._spooling = True  # until a look at the list: another process may have filled it
         self._look = asyncio.Event()
@@ -159,13 +187,27 @@ class Intake:
     async def take(self, alert: Incoming) -> Taken:
         """Take an alert in; it is decided or on disk when this returns, unless it is `LOST`."""
         began = time.monotonic()
-        taken = await self._within_rate(alert)
-        if taken in {Taken.UNKNOWN, Taken.FLOODED}:
+        taken = Taken.BARRED if await self._barred(alert) else await self._within_rate(alert)
+        if taken is Taken.UNKNOWN:
+            self._failures.add(str(alert.source))
+        if taken in {Taken.UNKNOWN, Taken.FLOODED, Taken.BARRED}:
             await self._pace.keep(began)
         else:
             self._pace.note(time.monotonic() - began)
         self._metrics.alerts[taken.value] += 1
         return taken
+
+    async def _barred(self, alert: Incoming) -> bool:
+        """Tell whether to take the secret for nobody's: too many such came from this address.
+
+        One that is known passes: TradingView's addresses are everybody's.
+        """
+        if not (self._taught and self._failures.wait(str(alert.source))):
+            return False
+        try:
+            return not await self._spool.knows(alert.digest)
+        except SpoolUnavailable:
+            return False
 
     async def _within_rate(self, alert: Incoming) -> Taken:
         """Closing has an allowance of its own: no flood of orders may keep a position open.
@@ -318,9 +360,10 @@ class Intake:
                 await self._spool.drop([entry])
 
     async def _decide_all(self, entries: Sequence[bytes]) -> None:
-        arguments = [Incoming.unpacked(entry).arguments() for entry in entries]
+        now = await self._spool.now()
+        waiting = [Incoming.unpacked(entry, now) for entry in entries]
         async with as_service(self._pool) as conn:
-            await calls.signals_receive(conn, alerts=arguments)
+            await calls.signals_receive(conn, alerts=[alert.arguments() for alert in waiting])
         self._metrics.alerts["drained"] += len(entries)
 
     async def refresh(self) -> None:
@@ -340,6 +383,7 @@ class Intake:
             digests = await calls.strategy_secrets(conn)
         await self._spool.learn(digests)
         await self._spool.unlearn(before - {digest.hex() for digest in digests})
+        self._taught = True
 
     async def learned(self, digest: bytes) -> None:
         """Take alerts with this secret, also while the database is away."""

@@ -22,12 +22,12 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
 from api.errors import Problem
+from api.instruments import PRICE_SECONDS, Instruments
 from api.models import Price
 
 log = logging.getLogger("api.redis")
 
 CHANGED = "agents:changed"
-PRICE_SECONDS = 7 * 24 * 3600  # a price stays so long: a weekend, not the life of the server
 INTEREST_SECONDS = 60  # a key of what is watched stays so long without a renewal
 TIMEOUT = 2.0  # seconds for a command
 QUIET_SECONDS = 5.0  # the subscription is asked so often whether it lives
@@ -38,7 +38,8 @@ CONNECTIONS = 16
 class RedisStore:
     """One client for commands and one subscription per process; opens nothing before its use."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, instruments: int) -> None:
+        """An agent's prices are kept of so many instruments."""
         # No retries: a command that fails is answered as failed, and a subscription that breaks
         # is known to have missed something.
         self._client = redis.Redis.from_pool(
@@ -51,6 +52,7 @@ class RedisStore:
                 retry=Retry(NoBackoff(), 0),
             )
         )
+        self._instruments = Instruments(self._client, instruments)
         self.hearing = False
 
     @property
@@ -71,8 +73,10 @@ class RedisStore:
     async def put_prices(self, agent_id: UUID, prices: Mapping[str, Price]) -> list[str]:
         """Store and publish the prices, and return which of the agent's prices are watched.
 
-        One pipeline; `prices_unavailable` where that fails.
+        One pipeline; `prices_unavailable` where that fails. `invalid`, with nothing stored, where
+        the agent's instruments became too many.
         """
+        await self._instruments.admit(agent_id, prices.keys())
         now = time.time_ns() // 1_000_000
         async with self._client.pipeline(transaction=False) as pipeline:
             for instrument, price in prices.items():

@@ -81,7 +81,7 @@ async def running(settings: Settings, metrics: Metrics) -> AsyncIterator[Service
 
 
 def _service(settings: Settings, metrics: Metrics, pool: Pool, engine: JobEngine) -> Service:
-    redis = RedisStore(settings.redis_url)
+    redis = RedisStore(settings.redis_url, instruments=settings.price_instruments)
     keys = AgentKeys(
         pool,
         cost=settings.bcrypt_cost,
@@ -103,7 +103,13 @@ def _service(settings: Settings, metrics: Metrics, pool: Pool, engine: JobEngine
         keys=keys,
         presence=Presence(pool),
         longpoll=longpoll,
-        intake=Intake(pool, Spool(redis.client), metrics, settings.webhook_per_minute),
+        intake=Intake(
+            pool,
+            Spool(redis.client),
+            metrics,
+            per_minute=settings.webhook_per_minute,
+            failures=settings.key_failures,
+        ),
         handed=Handed(),
         starts=Starts(engine),
         stream=stream,

@@ -18,12 +18,14 @@ class SettingsError(Exception):
 class Settings:
     """Where the servers are, who may come in, and where to listen.
 
-    `key_failures` wrong agents' keys a minute are free, per address and per agent.
+    `key_failures` wrong agents' keys a minute are free, per address and per agent; so many alerts
+    with an unknown secret, per address, cost a look at the database.
     `jwt_secret` verifies HS256 tokens, the keys of `jwks_url` ES256 and RS256 ones; one of the two
     is there. `cors_origins` are the browsers' origins that may call. `base_url` is where webhooks
     reach the service, by default where the strategy was made from; with `webhook_strict_200` they
     are answered 200 even if an alert is lost. A webhook's secret may send `webhook_per_minute`
     alerts (0: any number). A process holds `stream_clients` WebSockets at once.
+    An agent's prices are kept of `price_instruments` instruments.
     With the `price_scope` `shared`, who has no agent sees what anybody's agent pushed last; with
     `agent`, nothing.
     """
@@ -44,6 +46,7 @@ class Settings:
     key_failures: int = 10
     stream_clients: int = 5000
     price_scope: str = "agent"
+    price_instruments: int = 2000
 
     def __post_init__(self) -> None:
         """Refuse what would let anybody in, or nobody."""
@@ -76,6 +79,7 @@ class Settings:
             pool_size=_number(environment, "DATABASE_POOL_SIZE", 10, range(3, 1001)),
             key_failures=_number(environment, "AGENT_KEY_FAILURES", 10, range(1, 1_000_001)),
             stream_clients=_number(environment, "STREAM_CLIENTS", 5000, range(1, 1_000_001)),
+            price_instruments=_number(environment, "PRICE_INSTRUMENTS", 2000, range(1, 1_000_001)),
             price_scope=_word(environment, "PRICE_SCOPE", ("agent", "shared")),
             bcrypt_cost=_number(environment, "AGENT_KEY_BCRYPT_COST", 12, BCRYPT_COSTS),
         )

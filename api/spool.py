@@ -29,7 +29,9 @@ SENTINEL = "-"  # so that the set is there when there is no strategy
 _KEEP = """
 if ARGV[4] == '0' and redis.call('sismember', KEYS[2], ARGV[1]) == 0 then return -1 end
 if redis.call('llen', KEYS[1]) >= tonumber(ARGV[3]) then return -2 end
-return redis.call('rpush', KEYS[1], ARGV[2])
+local now = redis.call('time')
+local kept_at = string.format(',"kept_at":%d.%06d}', now[1], now[2])
+return redis.call('rpush', KEYS[1], string.sub(ARGV[2], 1, -2) .. kept_at)
 """
 _FREE = "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('del', KEYS[1]) end"
 
@@ -56,6 +58,7 @@ class Spool:
     async def keep(self, digest: bytes, entry: bytes) -> Kept:
         """Keep an alert behind those that wait; on disk before the answer, where Redis has AOF.
 
+        The entry is a JSON object; `kept_at` is added to it, by the clock of `now`.
         Its secret is known to this process or to Redis, which may have lost its memory.
         """
         known = int(digest.hex() in self._known)
@@ -69,6 +72,11 @@ class Spool:
         if isinstance(kept, Exception) or kept == -2:  # noqa: PLR2004 - the script's word for full
             raise SpoolUnavailable(f"the alert was not kept: {kept}")
         return Kept.UNKNOWN if kept == -1 else Kept.KEPT
+
+    async def now(self) -> float:
+        """Return the time by Redis's clock, in seconds since 1970: the one of `kept_at`."""
+        seconds, microseconds = await self._asked("time")
+        return float(seconds) + float(microseconds) / 1e6
 
     async def length(self) -> int:
         """Return how many alerts wait."""
@@ -109,6 +117,11 @@ class Spool:
     async def known(self) -> set[str]:
         """Return the digests of the set."""
         return {member.decode() for member in await self._asked("smembers", KNOWN)}
+
+    async def knows(self, digest: bytes) -> bool:
+        """Tell whether the secret is somebody's, as far as this process or Redis knows."""
+        name = digest.hex()
+        return name in self._known or bool(await self._asked("sismember", KNOWN, name))
 
     async def learn(self, digests: Iterable[bytes]) -> None:
         """Take alerts with these secrets from now on."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -11,6 +12,7 @@ from forex_agent.job import Job, Json, Report, failed
 from forex_agent.terminal import NotSent, Rejected, Terminal, TerminalError
 
 LONGEST_CANDLES = 10_000
+LONGEST_ANSWER = 1024 * 1024 - 4096  # bytes; the service takes 1 MiB with all that is around it
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +25,7 @@ class Reads:
         """Return the report; a terminal that does not answer is a failure."""
         try:
             read = _READS[job.job_type](job)
-            return Report(status="completed", output=await self.hands.call(read, Rank.READ))
+            return _reported(await self.hands.call(read, Rank.READ))
         except wire.InvalidInput as error:
             return failed("invalid_input", str(error))
         except Hung as error:
@@ -32,6 +34,16 @@ class Reads:
             return failed(error.code, str(error))
         except TerminalError as error:
             return failed("disconnected", str(error))
+
+
+def _reported(output: Json) -> Report:
+    """Return the report of an answer, or that it is too long: who asks hears of it at once."""
+    length = len(json.dumps(output))
+    if length <= LONGEST_ANSWER:
+        return Report(status="completed", output=output)
+    return failed(
+        "answer_too_large", f"the answer has {length} bytes, {LONGEST_ANSWER} at most can be sent"
+    )
 
 
 def _positions(_: Job) -> Callable[[Terminal], Json]:

@@ -114,8 +114,11 @@ async def strategy_test(
     )
 
 
+# When it came is said by the database's clock: that of this machine may be minutes off.
 _RECEIVE = """select * from public.signal_receive(p_secret_digest => %(secret_digest)s,
-    p_signal_id => %(signal_id)s, p_received_at => %(received_at)s, p_payload => %(payload)s,
+    p_signal_id => %(signal_id)s,
+    p_received_at => public._now() - make_interval(secs => %(age)s::float8),
+    p_payload => %(payload)s,
     p_dedup_key => %(dedup_key)s, p_symbol => %(symbol)s, p_action => %(action)s,
     p_volume => %(volume)s, p_sl => %(sl)s, p_tp => %(tp)s, p_price => %(price)s,
     p_source_ip => %(source_ip)s::inet, p_rate_limited => %(rate_limited)s)"""

@@ -108,7 +108,11 @@ OrderStatus: TypeAlias = Literal[
 
 
 class Order(Answer):
-    """An order; `unknown`: nobody can say yet whether the broker has it."""
+    """An order; `unknown`: nobody can say yet whether the broker has it.
+
+    `late_deal_id`: a deal that the broker made of it after all, though it was rejected, cancelled
+    or has expired.
+    """
 
     order_id: UUID
     client_order_id: str | None
@@ -137,6 +141,7 @@ class Order(Answer):
     sent_at: datetime | None
     finished_at: datetime | None
     expires_at: datetime | None
+    late_deal_id: str | None = None
 
 
 class OrderEvent(Answer):

@@ -103,6 +103,7 @@ begin
             ('_check_settings',          null),
             ('_check_strategy',          null),
             ('_close_positions',         null),
+            ('_correct_signals',         null),
             ('_day',                     null),
             ('_deal_counted',            null),
             ('_deals',                   null),

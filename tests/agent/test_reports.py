@@ -106,6 +106,19 @@ def test_deals_wait_in_the_spool_until_they_are_heard(
         until(lambda: known_deals(trader) == ["1000"])
 
 
+def test_an_answer_that_is_too_large_to_send_is_a_failure_in_words(
+    owner: User, trader: Agent, tmp_path: Path, paper: Paper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused() -> tuple[int, str]:
+        answer = owner.get("/api/v1/positions")
+        return answer.status_code, answer.json().get("error_code")
+
+    by_hand(paper)
+    monkeypatch.setattr(paper, "positions", lambda found=paper.positions: list(found()) * 8000)
+    with working(paper, settings_of(state_of(tmp_path / "state", trader))):
+        until(lambda: refused() == (502, "answer_too_large"))
+
+
 def test_the_deals_report_settles_an_unknown_order(
     owner: User, trader: Agent, tmp_path: Path, paper: Paper
 ) -> None:

@@ -92,7 +92,14 @@ def test_settings_refuse_a_port_that_is_none(port: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["DATABASE_POOL_SIZE", "AGENT_KEY_BCRYPT_COST", "STREAM_CLIENTS", "PRICE_SCOPE"]
+    "name",
+    [
+        "DATABASE_POOL_SIZE",
+        "AGENT_KEY_BCRYPT_COST",
+        "STREAM_CLIENTS",
+        "PRICE_INSTRUMENTS",
+        "PRICE_SCOPE",
+    ],
 )
 def test_settings_refuse_a_number_out_of_range(name: str) -> None:
     with pytest.raises(SettingsError, match=name):

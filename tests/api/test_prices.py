@@ -11,7 +11,7 @@ import pytest
 import redis
 
 from api.embedded import EmbeddedValkey
-from api.redis_store import PRICE_SECONDS
+from api.instruments import PRICE_SECONDS
 from tests.api.world import Agent, Service, User, problem, server_folder, serving, until
 
 PRICES = {"EURUSD": {"bid": 1.0841, "ask": 1.0843}, "XAUUSD.m": {"bid": 2650.1, "ask": 2650.4}}
@@ -63,6 +63,36 @@ def test_r13_prices_are_set_and_published(agent: Agent, store: redis.Redis) -> N
 )
 def test_prices_out_of_bounds_are_refused_whole(agent: Agent, prices: Any) -> None:
     assert problem(push(agent, prices)) == (422, "invalid")
+
+
+def test_an_agents_instruments_are_bounded_whatever_they_are_called(
+    platform_url: str, valkey: EmbeddedValkey, store: redis.Redis
+) -> None:
+    """In every process, and one that is refused leaves nothing; another agent has its own."""
+    quote = {"bid": 1, "ask": 2}
+
+    def pushed(agent: Agent, *names: str) -> tuple[int, Any]:
+        answer = push(agent, dict.fromkeys(names, quote))
+        return answer.status_code, answer.json().get("errors")
+
+    rule = "instruments of an agent within seven days: 3 at most"
+    refused = (422, [{"field": "body", "rule": rule}])
+    with (
+        serving(platform_url, valkey.url, PRICE_INSTRUMENTS="3") as one,
+        serving(platform_url, valkey.url, PRICE_INSTRUMENTS="3") as two,
+    ):
+        agent = one.user().pair()
+        assert pushed(agent, "A1", "A2") == (200, None)
+        assert pushed(agent, "A2", "A3", "A4") == refused
+        assert store.get(f"prices:{agent.agent_id}:A3") is None
+        elsewhere = Agent(two, agent.agent_id, agent.key)
+        assert pushed(elsewhere, "A3") == (200, None)
+        assert pushed(elsewhere, "A4") == refused
+        assert pushed(agent, "A1", "A2", "A3") == (200, None)
+        assert pushed(one.user().pair(), "A4", "A5", "A6") == (200, None)
+        forgotten = time.time() - PRICE_SECONDS - 1  # A3 was pushed last so long ago
+        store.zadd(f"instruments:{agent.agent_id}", {"A3": forgotten})
+        assert pushed(agent, "A4") == (200, None)
 
 
 def test_quoted_numbers_and_five_hundred_instruments_are_taken(agent: Agent) -> None:

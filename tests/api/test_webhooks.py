@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import re
 from typing import Any
 
 import httpx
@@ -77,6 +79,31 @@ def test_unknown_webhook_secret_returns_200_and_writes_nothing(
     strategy.signal()
     after = service.rows("select count(*) as rows from public.tv_signals")
     assert after[0]["rows"] == before[0]["rows"] + 1
+
+
+def test_who_names_too_many_unknown_secrets_is_not_looked_up_any_more(
+    platform_url: str, valkey: EmbeddedValkey
+) -> None:
+    """A known secret from the same address is: TradingView's addresses are everybody's."""
+    with serving(platform_url, valkey.url, AGENT_KEY_FAILURES="2") as service:
+
+        def barred() -> int:
+            text = service.http.get("/metrics").text
+            found = re.search(r'api_alerts_total{outcome="barred"} (\d+)', text)
+            return int(found[1]) if found else 0
+
+        def wrong(number: int) -> bool:
+            answer = service.http.post(f"/api/v1/webhooks/tv/nobody-{number}", json=ALERT)
+            assert (answer.status_code, answer.text) == (200, "ok")
+            return barred() > 0
+
+        numbers = itertools.count()
+        wrong(next(numbers))
+        assert barred() == 0
+        until(lambda: wrong(next(numbers)))  # from when the known secrets have been read
+        strategy = new_strategy(service.user())
+        strategy.alert(ALERT)
+        assert strategy.signal()["status"] == "pending"
 
 
 def test_post_strategies_returns_a_webhook_url_of_its_own(owner: User) -> None:

@@ -43,6 +43,7 @@ GIVEN = {
     "SUPABASE_JWKS_URL": "",
     "CORS_ORIGINS": "",
     "PRICE_SCOPE": "agent",
+    "PRICE_INSTRUMENTS": "2000",
     "STREAM_CLIENTS": "5000",
     "BASE_URL": "",
     "WEBHOOK_STRICT_200": "true",

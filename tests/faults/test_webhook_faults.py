@@ -221,6 +221,22 @@ def test_an_alert_that_waited_too_long_says_so(world: World) -> None:
     assert signals(world, strategy)[0]["error_message"] == "expired"
 
 
+def test_a_machine_whose_clock_is_an_hour_behind_takes_alerts(world: World) -> None:
+    """An alert's age is told, not its time: at once, and out of the spool."""
+    strategy = new_strategy(world.service.user())  # its alerts are good for five minutes
+    with psycopg.connect(world.postgres.url, autocommit=True) as conn:
+        conn.execute(
+            "create or replace function jobengine._now() returns timestamptz language sql volatile"
+            " as $$ select clock_timestamp() + interval '1 hour' $$"
+        )
+    alert = {"symbol": "EURUSD", "action": "buy", "volume": 1}
+    strategy.alert(alert | {"id": "directly"})
+    until(lambda: len(signals(world, strategy)) == 1)
+    world.without_postgres(lambda: strategy.alert(alert | {"id": "out of the spool"}))
+    until(lambda: len(signals(world, strategy)) == 2)
+    assert [signal["error_message"] for signal in signals(world, strategy)] == [None, None]
+
+
 def test_alerts_are_decided_while_redis_is_away(world: World, strategy: Strategy) -> None:
     world.valkey.kill()
     strategy.alert({"symbol": "EURUSD", "action": "buy", "volume": 1})

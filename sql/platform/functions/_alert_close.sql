@@ -16,8 +16,8 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_symbols text[] := case when p_alert.symbol is not null then array(
-        select public._alert_symbol(b.id, p_alert.symbol)
-        from public.broker_connections b where b.user_id = p_strategy.user_id) || p_alert.symbol end;
+        select upper(public._alert_symbol(b.id, p_alert.symbol))
+        from public.broker_connections b where b.user_id = p_strategy.user_id) || upper(p_alert.symbol) end;
     v_cancelled integer := public._cancel_orders(p_strategy.user_id, p_strategy.id, v_symbols, 'closed_by_alert');
     v_job_ids uuid[] := public._close_positions(
         p_strategy.user_id, p_strategy.id, p_alert.signal_id, v_symbols,

@@ -4,8 +4,8 @@
 -- Locks: what jobengine.cancel locks.
 -- Calls: jobengine.cancel
 -- Raises: JE004
--- Notes: Of one strategy and of these symbols, where they are named. One that an agent has begun is left alone: it may
---   be at the broker already.
+-- Notes: Of one strategy and of these symbols (in capitals, however the order spells its own), where they are named.
+--   One that an agent has begun is left alone: it may be at the broker already.
 create or replace function public._cancel_orders(
     p_user_id uuid, p_strategy_id uuid, p_symbols text[], p_reason text
 ) returns integer
@@ -24,6 +24,6 @@ as $$
             ) w
             join jobengine.job j on j.job_id = w.job_id
             where j.job_type = 'trade' and (p_strategy_id is null or j.input ->> 'strategy_id' = p_strategy_id::text)
-              and (p_symbols is null or j.input ->> 'symbol' = any (p_symbols))),
+              and (p_symbols is null or upper(j.input ->> 'symbol') = any (p_symbols))),
         p_reason => p_reason, p_tenant_id => p_user_id) c
 $$;

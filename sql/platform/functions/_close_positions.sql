@@ -5,7 +5,7 @@
 -- Calls: _open_positions, _job_created, jobengine.enqueue
 -- Raises: JE001
 -- Notes: Any agent of the account may do it. With a signal, of its strategy's positions those of the symbol and side
---   that are named; without, all of the user's.
+--   that are named; without, all of the user's. Symbols are named in capitals: a broker's spelling does not count.
 create or replace function public._close_positions(
     p_user_id uuid, p_strategy_id uuid, p_signal_id uuid, p_symbols text[], p_side text, p_expires_at timestamptz
 ) returns uuid[]
@@ -22,7 +22,7 @@ begin
     for v_position in
         select p.broker_connection_id, p.position_id, p.symbol
         from public._open_positions(p_user_id, p_strategy_id) p
-        where (p_symbols is null or p.symbol = any (p_symbols)) and (p_side is null or p.side = p_side)
+        where (p_symbols is null or upper(p.symbol) = any (p_symbols)) and (p_side is null or p.side = p_side)
         order by p.position_id
     loop
         v_input := jsonb_strip_nulls(jsonb_build_object(

@@ -7,7 +7,9 @@
 -- Raises: nothing
 -- Notes: A secret that is nobody's writes nothing. The same signal id again changes nothing and answers the same, so
 --   a caller that does not know whether it succeeded calls again. p_received_at is when the alert came, whenever the
---   database hears of it: its age counts from there. With p_rate_limited the alert is discarded for that, unread.
+--   database hears of it: its age counts from there. It is a time of _now's clock: the caller says _now() less the
+--   seconds that it has had the alert, never a time of its own machine. With p_rate_limited the alert is discarded for
+--   that, unread.
 create or replace function public.signal_receive(
     p_secret_digest bytea,
     p_signal_id uuid,

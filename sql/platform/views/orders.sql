@@ -1,5 +1,6 @@
 -- public.orders: trade and close_position jobs as orders. The caller's rights count: a user sees the user's own.
--- What became of one that is filled is what its agent answered, or the deals that resolved it.
+-- What became of one that is filled is what its agent answered, or the deals that resolved it. One that has ended
+-- without a fill keeps its status; `late_deal_id` is the deal that the broker made of it after all.
 create or replace view public.orders with (security_invoker = true) as
 select
     j.job_id as order_id,
@@ -31,6 +32,8 @@ select
     j.started_at as sent_at,
     j.finished_at,
     coalesce(j.expires_at, j.created_at + make_interval(secs => public._number(j.meta -> 'expires_in')::float8))
-        as expires_at
+        as expires_at,
+    case when j.status in ('failed', 'cancelled', 'expired') then (
+        select min(e.deal_id) from public.trade_events e where e.job_id = j.job_id) end as late_deal_id
 from jobengine.jobs j
 where j.job_type in ('trade', 'close_position');

@@ -348,6 +348,34 @@ def test_a_deal_resolves_the_signal_too(pdb: Db, trader: User, still: Clock) -> 
     assert tuple(found.values()) == ("executed", Decimal("1.1"), "o1")
 
 
+def test_a_deal_of_an_order_that_was_rejected_is_told(pdb: Db, trader: User) -> None:
+    """The order's end stays; the order names the deal, and its signal was executed."""
+    signal = new_signal(pdb, trader.id)
+    job_id = new_job(
+        pdb,
+        trader.id,
+        "trade",
+        agent_id=trader.agent,
+        parent_type="tv_signal",
+        parent_id=signal,
+        input={"side": "buy", "source": "tv_signal"},
+    )
+    pdb.execute("update public.tv_signals set job_id = %s where id = %s", (job_id, signal))
+    query = "select status, error_message, fill_price from public.tv_signals where id = %s"
+    assert finish(pdb, sent(pdb, trader), "rejected", {}, error="no money") == "ok"
+    assert tuple(row(pdb, query, signal).values()) == ("failed", "no money", None)
+    assert ordered(pdb, trader, job_id)["late_deal_id"] is None
+    late = deal("d1", NOON, comment=comment(job_id))
+    assert report(pdb, trader.agent, late) == (1, 1, 0)
+    assert events(pdb, job_id)[-3:] == [("rejected", None), ("filled", "d1"), ("reconciled", None)]
+    found = ordered(pdb, trader, job_id)
+    assert (found["status"], found["late_deal_id"]) == ("rejected", "d1")
+    assert tuple(row(pdb, query, signal).values()) == ("executed", None, Decimal("1.1"))
+    assert report(pdb, trader.agent, late) == (1, 0, 0)
+    assert events(pdb, job_id)[-1] == ("reconciled", None)
+    assert len(events(pdb, job_id)) == len(set(events(pdb, job_id)))
+
+
 def test_an_unknown_order_of_another_account_stays_unknown(
     pdb: Db, trader: User, bert: User, still: Clock
 ) -> None:

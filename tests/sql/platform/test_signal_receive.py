@@ -414,6 +414,22 @@ def test_close_closes_what_the_strategy_opened_and_nobody_elses(
     assert closing(pdb, alert(pdb, strategy, action="close", symbol=None)) == ["1", "2", "3"]
 
 
+def test_close_finds_a_symbol_however_the_alert_spells_it(
+    pdb: Db, anna: User, strategy: Strategy
+) -> None:
+    """As opening does: the case of letters counts neither in the alert nor at the broker."""
+    opened(pdb, strategy, "1")
+    opened(pdb, strategy, "2", symbol="XAUUSD.A")
+    alert(pdb, strategy, symbol="gbpusd")  # waits for its agent
+    assert closing(pdb, alert(pdb, strategy, action="close", symbol="eurusd")) == ["1"]
+    assert decided(alert(pdb, strategy, action="close", symbol="GBPUSD")) == (
+        *("discarded", "orders_cancelled"),
+    )
+    call(pdb, "broker_connection_update", user=anna.id, id=anna.account,
+         changes={"symbol_suffix": ".a"})  # fmt: skip
+    assert closing(pdb, alert(pdb, strategy, action="close", symbol="xauusd")) == ["2"]
+
+
 def test_close_finds_what_was_opened_on_an_account_before(pdb: Db, anna: User) -> None:
     """Each account spells the symbol in its own way."""
     call(pdb, "broker_connection_update", user=anna.id, id=anna.account,
