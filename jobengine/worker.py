@@ -241,6 +241,7 @@ class Worker:
     async def _claim_loop(self) -> None:
         while not self._stopping.is_set():
             if not self._turns.free:
+                self._turns.freed.clear()  # at once: a slot may be freed while it leaves
                 await self._rest.leave()
                 await self._until_freed()
             elif await self._claim():
@@ -279,7 +280,6 @@ class Worker:
 
     async def _until_freed(self) -> None:
         """Wait for a free slot, no longer than until `stop`."""
-        self._turns.freed.clear()
         waits = {asyncio.ensure_future(e.wait()) for e in (self._turns.freed, self._stopping)}
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)

@@ -95,6 +95,25 @@ async def test_a_worker_without_a_free_slot_leaves_its_place(db: Db, database_ur
             await until(lambda: asleep(db, worker))
 
 
+@in_loop
+async def test_a_slot_that_is_freed_while_the_worker_leaves_its_place_is_filled(
+    db: Db, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with site(database_url) as engine:
+        worker, gate = _worker(engine, concurrency=1)
+        leave = worker._rest.leave
+
+        async def leave_slowly() -> None:
+            gate.open()
+            await until(lambda: worker._turns.free)
+            await leave()
+
+        monkeypatch.setattr(worker._rest, "leave", leave_slowly)
+        async with working(worker):
+            for job_id in await enqueue(engine, 3):
+                assert (await end(engine, job_id)).status == "completed"
+
+
 def _worker(engine: JobEngine, *, concurrency: int) -> tuple[Worker, Gate]:
     worker, gate = Worker(engine, concurrency=concurrency, poll=NEVER, sweep_every=NEVER), Gate()
     worker.handles("work")(gate)
