@@ -46,7 +46,7 @@ begin
         from noted n
         join jobengine.ended e on e.job_id = n.job_id and e.status in ('failed', 'cancelled', 'expired')
     )
-    select count(*) into v_noted from noted;
+    select count(*)::integer into v_noted from noted;
     return v_noted;
 end;
 $$;

@@ -277,6 +277,7 @@ def test_the_walk_of_an_order(pdb: Db, trader: User, still: Clock) -> None:
         "broker_order_id": "o1",
         "position_id": "p1",
         "deal_id": "d1",
+        "late_deal_id": None,
         "retcode": 10009,
         "retcode_name": "TRADE_RETCODE_DONE",
         "error_code": None,
