@@ -123,9 +123,10 @@ def _one_by_one(
 
 
 def _documents(values: Sequence[Any], field: str, before: int = 0) -> str:
-    """Return an array of JSON, written and looked through all at once: 0.8 µs a value for 2.5.
+    """Return an array of JSON, written and looked through all at once.
 
-    Where something is wrong, or may be, each is looked at, to say which.
+    That saves 0.4 of the 1.3 µs that the report of a job with a small output takes, and nothing
+    for inputs of 100 bytes. Where something is wrong, or may be, each is looked at, to say which.
     """
     texts = _db.plain_json(values)
     if texts is None or max(len(text or b"") for text in texts) > _values.MAX_JSON_BYTES:

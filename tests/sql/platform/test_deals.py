@@ -24,7 +24,6 @@ from tests.sql.platform.helpers import (
     call,
     finish,
     new_agent,
-    new_job,
     new_signal,
     new_user,
     one,
@@ -34,6 +33,7 @@ from tests.sql.platform.helpers import (
 )
 from tests.sql.platform.trading import (
     FILL,
+    alert_order,
     alive,
     comment,
     deal,
@@ -222,15 +222,7 @@ def test_a_broker_may_add_to_the_comment(pdb: Db, trader: User) -> None:
 
 def test_a_deal_names_the_signal_of_its_order(pdb: Db, trader: User) -> None:
     signal, strategy = new_signal(pdb, trader.id), uuid4()
-    job_id = new_job(
-        pdb,
-        trader.id,
-        "trade",
-        agent_id=trader.agent,
-        parent_type="tv_signal",
-        parent_id=signal,
-        input={"side": "buy", "strategy_id": str(strategy)},
-    )
+    job_id = alert_order(pdb, trader, signal, {"side": "buy", "strategy_id": str(strategy)})
     report(pdb, trader.agent, deal("d1", NOON, comment=comment(job_id)))
     found = row(
         pdb, "select * from public.trade_events where deal_id = 'd1' and job_id = %s", job_id
@@ -328,15 +320,7 @@ def test_a_deal_after_the_late_result_is_known(pdb: Db, trader: User, still: Clo
 
 def test_a_deal_resolves_the_signal_too(pdb: Db, trader: User, still: Clock) -> None:
     signal = new_signal(pdb, trader.id)
-    job_id = new_job(
-        pdb,
-        trader.id,
-        "trade",
-        agent_id=trader.agent,
-        parent_type="tv_signal",
-        parent_id=signal,
-        input={"side": "buy", "source": "tv_signal"},
-    )
+    job_id = alert_order(pdb, trader, signal, {"side": "buy", "source": "tv_signal"})
     sent(pdb, trader)
     silence(pdb, still)
     assert report(pdb, trader.agent, deal("d1", NOON, comment=comment(job_id))) == (1, 1, 1)
@@ -351,15 +335,7 @@ def test_a_deal_resolves_the_signal_too(pdb: Db, trader: User, still: Clock) -> 
 def test_a_deal_of_an_order_that_was_rejected_is_told(pdb: Db, trader: User) -> None:
     """The order's end stays; the order names the deal, and its signal was executed."""
     signal = new_signal(pdb, trader.id)
-    job_id = new_job(
-        pdb,
-        trader.id,
-        "trade",
-        agent_id=trader.agent,
-        parent_type="tv_signal",
-        parent_id=signal,
-        input={"side": "buy", "source": "tv_signal"},
-    )
+    job_id = alert_order(pdb, trader, signal, {"side": "buy", "source": "tv_signal"})
     pdb.execute("update public.tv_signals set job_id = %s where id = %s", (job_id, signal))
     query = "select status, error_message, fill_price from public.tv_signals where id = %s"
     assert finish(pdb, sent(pdb, trader), "rejected", {}, error="no money") == "ok"

@@ -35,6 +35,7 @@ from tests.sql.platform.helpers import (
 )
 from tests.sql.platform.trading import (
     FILL,
+    alert_order,
     alive,
     claimed,
     comment,
@@ -574,14 +575,11 @@ def test_a_strangers_order_is_not_there(pdb: Db, trader: User, stranger: User) -
 
 def test_an_order_of_a_signal_names_it(pdb: Db, trader: User) -> None:
     signal = new_signal(pdb, trader.id)
-    job_id = new_job(
+    job_id = alert_order(
         pdb,
-        trader.id,
-        "trade",
-        agent_id=trader.agent,
-        parent_type="tv_signal",
-        parent_id=signal,
-        input={"symbol": "EURUSD", "side": "buy", "volume": 0.1, "source": "tv_signal"},
+        trader,
+        signal,
+        {"symbol": "EURUSD", "side": "buy", "volume": 0.1, "source": "tv_signal"},
     )
     assert finish(pdb, sent(pdb, trader), "completed", FILL) == "ok"
     found = call(pdb, "order_events", user=trader.id, job_id=job_id)

@@ -17,13 +17,21 @@ from tests.sql.platform.helpers import (
     call,
     claim,
     finish,
-    new_job,
     new_signal,
     one,
     row,
     wait_until_blocked,
 )
-from tests.sql.platform.trading import alive, claimed, events, order, ordered, send, sent
+from tests.sql.platform.trading import (
+    alert_order,
+    alive,
+    claimed,
+    events,
+    order,
+    ordered,
+    send,
+    sent,
+)
 
 STATES = ("halted", "reducing")
 
@@ -108,14 +116,11 @@ def test_the_technical_plans_claim_takes_no_trade(pdb: Db, trader: User, state: 
 
 def test_a_signal_says_why_its_trade_was_not_begun(pdb: Db, trader: User) -> None:
     signal = new_signal(pdb, trader.id)
-    new_job(
+    alert_order(
         pdb,
-        trader.id,
-        "trade",
-        agent_id=trader.agent,
-        parent_type="tv_signal",
-        parent_id=signal,
-        input={"symbol": "EURUSD", "side": "buy", "volume": 0.1, "source": "tv_signal"},
+        trader,
+        signal,
+        {"symbol": "EURUSD", "side": "buy", "volume": 0.1, "source": "tv_signal"},
     )
     job = claimed(pdb, trader)
     switch(pdb, trader, "halted")

@@ -12,7 +12,7 @@ from uuid import UUID
 from psycopg.rows import DictRow
 from psycopg.types.json import Jsonb
 
-from tests.sql.platform.helpers import Db, User, call, one
+from tests.sql.platform.helpers import Db, User, call, new_job, one
 
 FILL = {
     "ticket": "p1",
@@ -34,6 +34,19 @@ FILL = {
 def alive(db: Db, agent: UUID) -> None:
     """Let an agent give a sign of life."""
     call(db, "agent_heartbeat", agent_id=agent)
+
+
+def alert_order(db: Db, trader: User, signal: UUID, order: dict[str, Any]) -> UUID:
+    """Put the order of a signal in; return its job's id."""
+    return new_job(
+        db,
+        trader.id,
+        "trade",
+        agent_id=trader.agent,
+        parent_type="tv_signal",
+        parent_id=signal,
+        input=order,
+    )
 
 
 def order(db: Db, user: User, **changes: Any) -> DictRow:
